@@ -1,0 +1,174 @@
+"""Elementwise activations: every bound from the entry in :mod:`activation_table`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from boundcert.kernels import backend
+from boundcert.layers.activation_table import ACTIVATIONS, Activation
+from boundcert.layers.base import (
+    Deviation,
+    Layer,
+    NodeSpec,
+    Reach,
+    Site,
+    Unsupported,
+    align,
+    constant,
+    elementary_rounding,
+    numel,
+)
+
+
+@dataclass(frozen=True)
+class Elementwise(Layer):
+    """y_i = g(x_i), with parameters a, b shared or one an entry."""
+
+    ops: ClassVar[tuple[str, ...]] = tuple(k for k in ACTIVATIONS if k != "GeluTanh")
+    elementwise: ClassVar[bool] = True
+    wants_reach: ClassVar[bool] = True
+    name: str
+    a: torch.Tensor
+    b: torch.Tensor
+    shape: tuple[int, ...]
+
+    @classmethod
+    def build(cls, spec: NodeSpec) -> Layer:
+        shape = spec.data_shape()
+        name = spec.op
+        if name == "Gelu" and spec.attr("approximate", "none") == "tanh":
+            name = "GeluTanh"
+        if name == "PRelu":
+            slope = spec.constant(1)
+            if slope is None:
+                raise Unsupported("has no slope")
+            a = constant(slope)
+            return cls(name=name, a=align(a[None], len(shape)), b=torch.zeros(1), shape=spec.shape)
+        first, second = ACTIVATIONS[name].parameters(spec)
+        if math.isnan(first) or math.isnan(second):
+            raise Unsupported("has a parameter that is not a number")
+        return cls(
+            name=name,
+            a=torch.tensor([first], dtype=torch.float64),
+            b=torch.tensor([second], dtype=torch.float64),
+            shape=spec.shape,
+        )
+
+    @property
+    def rule(self) -> Activation:
+        """The entry of the table."""
+        return ACTIVATIONS[self.name]
+
+    def forward(self, *x: torch.Tensor) -> torch.Tensor:
+        if self.name in ("Clip", "Pow"):
+            return self.rule.function(x[0], self.a[0], self.b[0])
+        return self.rule.function(x[0], self.a, self.b)
+
+    def gain(self, norm: object) -> float | None:
+        return None
+
+    def _arguments(self, reach: Reach) -> tuple[np.ndarray, ...]:
+        """Parameters as the kernels take them: unit, scale, offset, a, b."""
+        n = numel(self.shape)
+        a = self.a.detach().cpu()
+        if a.numel() > 1:
+            a = a.expand(1, *self.shape)
+        unit = reach.unit.detach().cpu().expand(n)
+        parts = (unit, reach.scale, reach.offset, a.reshape(-1), self.b.reshape(-1))
+        return tuple(
+            np.ascontiguousarray(t.detach().cpu().numpy().astype(np.float64)) for t in parts
+        )
+
+    def _zones(self, order: int) -> np.ndarray:
+        if order == 2:
+            rows = self.rule.bends
+        else:
+            rows = self.rule.zones(float(self.a.reshape(-1)[0]), float(self.b.reshape(-1)[0]))
+        return np.array(rows, dtype=np.float64).reshape(-1, 3)
+
+    def slopes(self, z: torch.Tensor, reach: Reach, order: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Range of g' (or g″) over each entry's reach: two (B, n) arrays."""
+        unit, scale, offset, a, b = self._arguments(reach)
+        flat = _flat(z)
+        return backend().activation_slopes(
+            self.rule.code, order, flat, unit, scale, offset, a, b, self._zones(order)
+        )
+
+    def modulus(self, site: Site, *moves: Deviation) -> Deviation:
+        """The better of max|g'|·‖δ‖ and the norm of the entrywise moves (mean value theorem)."""
+        reach = moves[0].entries(numel(self.shape))
+        unit, scale, offset, a, b = self._arguments(reach)
+        gain, size = backend().activation_gain(
+            self.rule.code,
+            site.norm.p,
+            _flat(site.inputs[0]),
+            unit,
+            scale,
+            offset,
+            a,
+            b,
+            self._zones(1),
+        )
+        device = moves[0].size.device
+        through = torch.from_numpy(gain).to(device) * moves[0].size
+        # 0·inf is nan, which fmin would drop: no bound then
+        return Deviation(torch.minimum(through, torch.from_numpy(size).to(device)))
+
+    def rounding(self, site: Site) -> torch.Tensor:
+        if self.name in ("Relu", "Abs"):
+            return site.output.new_zeros(site.output.shape[0])
+        return elementary_rounding(site)
+
+    def linearise(
+        self, site: Site, cotangent: torch.Tensor, *moves: Deviation
+    ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        reach = moves[0].entries(numel(self.shape))
+        low, high = self.slopes(site.inputs[0], reach)
+        unit, scale, offset, _, _ = self._arguments(reach)
+        weight = cotangent.detach().cpu().flatten(2).contiguous().numpy()
+        linear, rest = backend().slope_remainder(weight, low, high, unit, scale, offset)
+        device = cotangent.device
+        pulled = torch.from_numpy(linear).to(device).reshape(cotangent.shape)
+        return (pulled,), torch.from_numpy(rest).to(device)
+
+
+def _flat(x: torch.Tensor) -> np.ndarray:
+    return np.ascontiguousarray(x.detach().cpu().to(torch.float64).reshape(x.shape[0], -1).numpy())
+
+
+def reciprocal(shape: tuple[int, ...], out: tuple[int, ...], numerator: np.ndarray) -> Layer:
+    """c / x for a constant c of one entry (any other shape is refused)."""
+    if numerator.size != 1 or shape != out:
+        raise Unsupported("divides a constant array by data; one constant number works")
+    return _ScaledReciprocal(
+        name="Reciprocal",
+        a=torch.zeros(1, dtype=torch.float64),
+        b=torch.zeros(1, dtype=torch.float64),
+        shape=out,
+        numerator=float(numerator.reshape(-1)[0]),
+    )
+
+
+@dataclass(frozen=True)
+class _ScaledReciprocal(Elementwise):
+    """x ↦ c / x."""
+
+    ops: ClassVar[tuple[str, ...]] = ()
+    numerator: float = 1.0
+
+    def forward(self, *x: torch.Tensor) -> torch.Tensor:
+        return self.numerator * super().forward(*x)
+
+    def modulus(self, site: Site, *moves: Deviation) -> Deviation:
+        inner = super().modulus(site, *moves)
+        return Deviation(inner.size * abs(self.numerator) * (1 + 1e-15))
+
+    def linearise(
+        self, site: Site, cotangent: torch.Tensor, *moves: Deviation
+    ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        return super().linearise(site, cotangent * self.numerator, *moves)

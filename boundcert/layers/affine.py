@@ -1,0 +1,170 @@
+"""Affine layers: one linear map, given once, from which every bound follows.
+
+A subclass says how to apply its linear part with its coefficients transformed entrywise
+(``apply``). With |coefficients| that gives row and column sums, hence ‖A‖_∞ and ‖A‖_1 exactly
+(borders included), the Schur bound ‖A‖₂ ≤ √(‖A‖_1‖A‖_∞), and the rounding error of evaluation;
+with squared coefficients it gives the row 2-norms that bound single outputs.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from boundcert.layers.base import UNIT, Deviation, Layer, Reach, Site, norms_of, numel
+from boundcert.layers.spectral import gamma, spectral_norm_bound
+from boundcert.norms import Norm
+
+Transform = Callable[[torch.Tensor], torch.Tensor]
+
+#: Largest matrix (shorter side, entries) that is written out to bound its 2-norm.
+DENSE_SIDE, DENSE_ENTRIES = 3200, 12_000_000
+
+
+def unchanged(x: torch.Tensor) -> torch.Tensor:
+    """The coefficients themselves."""
+    return x
+
+
+@dataclass(frozen=True)
+class Affine(Layer):
+    """x ↦ A x + b."""
+
+    in_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+
+    @abstractmethod
+    def apply(self, x: torch.Tensor, coefficients: Transform) -> torch.Tensor:
+        """The linear part with each coefficient passed through ``coefficients``."""
+
+    @property
+    def gain_is_row_bound(self) -> bool:
+        """Whether :meth:`modulus` hands on elementwise bounds worth having."""
+        return True
+
+    def offset(self) -> torch.Tensor | None:
+        """The constant b, broadcastable to the output."""
+        return None
+
+    def offset_size(self) -> torch.Tensor | None:
+        """Bound on the magnitudes added up to make b (b itself unless it was computed)."""
+        return self.offset()
+
+    @property
+    @abstractmethod
+    def fan_in(self) -> int:
+        """Most terms that one output sums."""
+
+    def forward(self, *x: torch.Tensor) -> torch.Tensor:
+        out = self.apply(x[0], unchanged)
+        offset = self.offset()
+        return out if offset is None else out + offset
+
+    def transpose(self, y: torch.Tensor, coefficients: Transform = unchanged) -> torch.Tensor:
+        """Aᵀ y for (B, *out_shape) cotangents."""
+        with torch.enable_grad():
+            x = y.new_zeros((y.shape[0], *self.in_shape)).requires_grad_()
+            out = self.apply(x, coefficients)
+            (result,) = torch.autograd.grad(out, x, y)
+        return result.detach()
+
+    def sums(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Row and column sums of |A|, flattened."""
+
+        def make() -> tuple[torch.Tensor, torch.Tensor]:
+            ones = torch.ones(1, *self.in_shape, dtype=torch.float64)
+            host = self.to("cpu", torch.float64)
+            rows = host.apply(ones, torch.abs).reshape(-1)
+            ones = torch.ones(1, *self.out_shape, dtype=torch.float64)
+            columns = host.transpose(ones, torch.abs).reshape(-1)
+            up = 1.0 + 2 * gamma(self.fan_in + self.fan_out + 8)
+            return rows * up, columns * up
+
+        return self.cached("sums", make)
+
+    @property
+    def fan_out(self) -> int:
+        """Most outputs that one input takes part in (at most all of them)."""
+        return numel(self.out_shape)
+
+    def row_norms(self, norm: Norm) -> torch.Tensor:
+        """‖row i‖_q for each output i, q dual to ``norm``: how far one output can move (n,)."""
+
+        def make() -> torch.Tensor:
+            host = self.to("cpu", torch.float64)
+            ones = torch.ones(1, *self.in_shape, dtype=torch.float64)
+            if norm is Norm.LINF:
+                return self.sums()[0]
+            if norm is Norm.L2:
+                square = host.apply(ones, torch.square).reshape(-1)
+                return square.sqrt() * (1.0 + 2 * gamma(self.fan_in + 8)) + 1e-150
+            return self.largest_entries()
+
+        return self.cached(("rows", norm), make)
+
+    def largest_entries(self) -> torch.Tensor:
+        """An upper bound on the largest |coefficient| of each row (n,): here the row 2-norm."""
+        return self.row_norms(Norm.L2)
+
+    def gain(self, norm: Norm) -> float:
+        """Upper bound on ‖A‖_{p→p}."""
+
+        def make() -> float:
+            bound = self.absolute_gain(norm)
+            return min(bound, self.spectral()) if norm is Norm.L2 else bound
+
+        return self.cached(("gain", norm), make)
+
+    def absolute_gain(self, norm: Norm) -> float:
+        """Upper bound on ‖|A|‖_{p→p}: exact for p = 1, ∞, Schur's for p = 2."""
+
+        def make() -> float:
+            rows, columns = (float(s.max()) if s.numel() else 0.0 for s in self.sums())
+            schur = math.sqrt(rows) * math.sqrt(columns) * (1.0 + 8 * UNIT)
+            return {Norm.LINF: rows, Norm.L1: columns, Norm.L2: schur}[norm]
+
+        return self.cached(("absolute", norm), make)
+
+    def spectral(self) -> float:
+        """An upper bound on ‖A‖₂, by writing A out where it is small."""
+        n_in, n_out = numel(self.in_shape), numel(self.out_shape)
+        if min(n_in, n_out) > DENSE_SIDE or n_in * n_out > DENSE_ENTRIES:
+            return math.inf
+        host = self.to("cpu", torch.float64)
+        if n_in <= n_out:
+            basis = torch.eye(n_in, dtype=torch.float64).reshape(n_in, *self.in_shape)
+            matrix = host.apply(basis, unchanged).reshape(n_in, n_out)
+        else:
+            basis = torch.eye(n_out, dtype=torch.float64).reshape(n_out, *self.out_shape)
+            matrix = host.transpose(basis).reshape(n_out, n_in)
+        # entries may be sums of coefficients (a pooled border): their rounding is γ_fan relative
+        return spectral_norm_bound(matrix.numpy()) * (1.0 + gamma(4 * self.fan_in + 8))
+
+    def modulus(self, site: Site, *moves: Deviation) -> Deviation:
+        size = moves[0].size
+        unit = self.row_norms(site.norm).to(size.device)
+        return Deviation(size * self.gain(site.norm), Reach(unit, size, torch.zeros_like(size)))
+
+    def rounding(self, site: Site) -> torch.Tensor:
+        """γ_{n+8}(‖|A|‖_p‖a‖_p + ‖b‖_p), Higham (2002) §3.5, any order of summation."""
+        absolute = self.absolute_gain(site.norm)
+        size = site.norm.of_rows(site.inputs[0]) * absolute
+        offset = self.offset_size()
+        if offset is not None:
+            whole = offset.abs().expand(1, *self.out_shape)
+            size = size + site.norm.of_rows(whole)[0]
+        return size * gamma(self.fan_in + 8)
+
+    def linearise(
+        self, site: Site, cotangent: torch.Tensor, *moves: Deviation
+    ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        flat = self.transpose(cotangent.flatten(0, 1))
+        pulled = flat.reshape(*cotangent.shape[:2], *self.in_shape)
+        # Aᵀc is rounded: |error|·q ≤ γ·(|A|ᵀ|c|)·|q| ≤ γ·‖c‖_q·‖|A|‖_p·‖q‖_p
+        absolute = self.absolute_gain(site.norm)
+        error = norms_of(site.norm.dual, cotangent) * absolute * gamma(self.fan_out + 8)
+        return (pulled,), error * moves[0].size

@@ -1,0 +1,247 @@
+"""What a layer is: everything the toolkit knows of one kind of node, behind one interface.
+
+A layer is built once from an ONNX node (:class:`NodeSpec`) with its constants bound, and then
+answers for evaluation and bounds. Tensors carry a batch axis in front of the *whole* ONNX shape
+at batch size one, so ONNX axis ``k`` is tensor axis ``k + 1`` and a sample is one call of the
+model. Nothing here knows of graphs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+
+from boundcert.norms import Norm
+
+#: Unit roundoff of the float64 arithmetic that evaluates the network.
+UNIT = 2.0**-53
+
+
+class Unsupported(Exception):
+    """This layer cannot take this node; the message says why and what would work."""
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One ONNX node without ONNX objects.
+
+    Attributes
+    ----------
+    op, name, opset : operator type, node name, opset version of the model.
+    attributes : plain Python values.
+    operands : one entry per ONNX input: a NumPy constant, a tuple (the shape of a data operand
+        at batch size one), or None where an optional input is left out.
+    shape : shape of the (first) output at batch size one.
+    """
+
+    op: str
+    name: str
+    opset: int
+    attributes: Mapping[str, Any]
+    operands: tuple[np.ndarray | tuple[int, ...] | None, ...]
+    shape: tuple[int, ...]
+
+    def attr(self, name: str, default: Any = None) -> Any:
+        """The attribute, or the default where the node does not carry it."""
+        return self.attributes.get(name, default)
+
+    def data_shape(self, position: int = 0) -> tuple[int, ...]:
+        """Shape of a data operand; refuses a constant there."""
+        operand = self.operands[position] if position < len(self.operands) else None
+        if not isinstance(operand, tuple):
+            raise Unsupported(f"input {position} must be data, not a constant")
+        return operand
+
+    def constant(self, position: int) -> np.ndarray | None:
+        """The constant operand, None where left out; refuses data there."""
+        operand = self.operands[position] if position < len(self.operands) else None
+        if isinstance(operand, tuple):
+            raise Unsupported(f"input {position} must be a constant, not computed from the data")
+        return operand
+
+    def attr_or_input(self, name: str, position: int, default: Any = None) -> Any:
+        """A value that older opsets give as an attribute and newer ones as a constant input."""
+        if name in self.attributes:
+            return self.attributes[name]
+        value = self.constant(position)
+        if value is None:
+            return default
+        return value.tolist() if value.ndim else value.item()
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Elementwise deviation bound: entry i of sample s moves ≤ unit[i]·scale[s] + offset[s].
+
+    Attributes
+    ----------
+    unit : (n,) per-entry factors over the flattened tensor (or (1,) for one factor).
+    scale, offset : (B,)
+    """
+
+    unit: torch.Tensor
+    scale: torch.Tensor
+    offset: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """How far a tensor may be from its computed value at the sample.
+
+    Attributes
+    ----------
+    size : (B,) bound on the p-norm of the difference.
+    reach : elementwise bound where a layer could give a better one than ``size`` itself.
+    """
+
+    size: torch.Tensor
+    reach: Reach | None = None
+
+    def entries(self, n: int) -> Reach:
+        """An elementwise bound over ``n`` entries: the reach, or the norm itself."""
+        if self.reach is not None:
+            return self.reach
+        return Reach(self.size.new_ones(n), self.size, torch.zeros_like(self.size))
+
+    def plus(self, error: torch.Tensor) -> Deviation:
+        """The bound with an evaluation error of p-norm ≤ ``error`` (B,) on top."""
+        reach = self.reach
+        if reach is not None:
+            reach = Reach(reach.unit, reach.scale, reach.offset + error)
+        return Deviation(self.size + error, reach)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A layer's place in one evaluation: computed operands and output for a batch."""
+
+    norm: Norm
+    inputs: tuple[torch.Tensor, ...]
+    output: torch.Tensor
+
+
+Self = TypeVar("Self", bound="Layer")
+
+
+@dataclass(frozen=True)
+class Layer(ABC):
+    """One node kind: evaluation and bounds. Immutable; caches hold derived constants only."""
+
+    #: ONNX operator types this class can be built from.
+    ops: ClassVar[tuple[str, ...]] = ()
+    #: Keeps entry i of its (single) input at entry i of its output.
+    elementwise: ClassVar[bool] = False
+    #: Its modulus is better with elementwise bounds on its input.
+    wants_reach: ClassVar[bool] = False
+
+    cache: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False, kw_only=True)
+
+    @classmethod
+    @abstractmethod
+    def build(cls, spec: NodeSpec) -> Layer:
+        """The layer for a node.
+
+        Raises
+        ------
+        Unsupported
+            With the reason and what would work.
+        """
+
+    @abstractmethod
+    def forward(self, *x: torch.Tensor) -> torch.Tensor:
+        """Evaluate: (B, *S) operands → (B, *S') output, differentiable."""
+
+    @abstractmethod
+    def modulus(self, site: Site, *moves: Deviation) -> Deviation:
+        """Deviation of the exact output, from g at the computed operands, for given input moves.
+
+        Holds for every perturbation within ``moves``; a nan or inf there must come out as one.
+        Does not include evaluation error.
+        """
+
+    @abstractmethod
+    def rounding(self, site: Site) -> torch.Tensor:
+        """(B,) bound on the p-norm of (computed − exact) output for the given operands."""
+
+    def gain(self, norm: Norm) -> float | None:
+        """Global Lipschitz constant where the modulus is exactly that constant, else None."""
+        return None
+
+    def linearise(
+        self, site: Site, cotangent: torch.Tensor, *moves: Deviation
+    ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor] | None:
+        """Linear part and remainder of c·(g(a+q) − g(a)).
+
+        Takes K cotangents a sample, (K, B, *S). Returns cotangents c_k (K, B, *S_k) and a
+        remainder r (K, B) with |c·(g(a+q) − g(a)) − Σ c_k·q_k| ≤ r for all q within ``moves``,
+        or None if this kind has no such expansion.
+        """
+        return None
+
+    def to(self: Self, device: torch.device | str, dtype: torch.dtype) -> Self:
+        """A copy whose tensors live on ``device`` with ``dtype`` (indices keep theirs).
+
+        Cached norms belong to the float64 constants, so only a float64 copy shares them.
+        """
+        changes: dict[str, Any] = {"cache": self.cache if dtype is torch.float64 else {}}
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, torch.Tensor):
+                changes[item.name] = value.to(
+                    device=device, dtype=dtype if value.is_floating_point() else value.dtype
+                )
+            elif isinstance(value, Layer):
+                changes[item.name] = value.to(device, dtype)
+        return dataclasses.replace(self, **changes)
+
+    def cached(self, key: Any, make: Any) -> Any:
+        """``make()`` once per layer and key."""
+        if key not in self.cache:
+            self.cache[key] = make()
+        return self.cache[key]
+
+
+def constant(value: np.ndarray | float) -> torch.Tensor:
+    """A float64 tensor of a network constant, exactly; nan and inf are refused."""
+    array = np.asarray(value, dtype=np.float64)
+    if not np.isfinite(array).all():
+        raise Unsupported("a weight is NaN or infinite; export the model again from sound weights")
+    return torch.tensor(array, dtype=torch.float64)
+
+
+def align(x: torch.Tensor, rank: int) -> torch.Tensor:
+    """Insert axes after the batch axis until the ONNX rank is ``rank`` (NumPy broadcasting)."""
+    missing = rank - (x.dim() - 1)
+    return x.reshape(x.shape[0], *([1] * missing), *x.shape[1:]) if missing > 0 else x
+
+
+def axis_of(value: int, rank: int) -> int:
+    """Tensor axis (behind the batch axis) of ONNX axis ``value`` in a rank-``rank`` shape."""
+    if not -rank <= value < max(rank, 1):
+        raise Unsupported(f"axis {value} is outside a rank-{rank} shape")
+    return value % max(rank, 1) + 1
+
+
+def norms_of(norm: Norm, cotangents: torch.Tensor) -> torch.Tensor:
+    """Norm of each cotangent: (K, B, *S) → (K, B)."""
+    return norm.of_rows(cotangents.flatten(0, 1)).reshape(cotangents.shape[:2])
+
+
+def elementary_rounding(site: Site, ulps: float = 16.0) -> torch.Tensor:
+    """Rounding of an elementwise formula whose absolute error is ≤ ulps·2⁻⁵³·(|in| + |out|)."""
+    total = site.norm.of_rows(site.output)
+    for x in site.inputs:
+        total = total + site.norm.of_rows(x)
+    return total * (ulps * UNIT)
+
+
+def numel(shape: tuple[int, ...]) -> int:
+    """Number of entries of a shape."""
+    return math.prod(shape)

@@ -1,0 +1,70 @@
+"""LpPool and GlobalLpPool."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+
+from boundcert.layers.base import Deviation, Layer, NodeSpec, Site, Unsupported, numel
+from boundcert.layers.spectral import gamma
+from boundcert.layers.windows import Windows, of_node, spatial
+from boundcert.norms import Norm
+
+
+@dataclass(frozen=True)
+class LpPool(Layer):
+    """Window norms ‖x_w‖_{p'}, p' ≥ 1.
+
+    By the triangle inequality |Δ_w| ≤ ‖q_w‖_{p'} ≤ max(1, n^{1/p'−1/p})‖q_w‖_p over the n entries
+    of a window, and each input sits in at most m windows: modulus
+    m^{1/p}·max(1, n^{1/p'−1/p})ρ (theory §3 for p = 2). For p' < 1 the pool is not Lipschitz at 0.
+    """
+
+    ops: ClassVar[tuple[str, ...]] = ("LpPool", "GlobalLpPool")
+    windows: Windows
+    power: float
+    shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+
+    @classmethod
+    def build(cls, spec: NodeSpec) -> Layer:
+        power = float(spec.attr("p", 2))
+        if not power >= 1:
+            raise Unsupported(f"p = {power} is not Lipschitz at 0; p ≥ 1 works")
+        shape = spec.data_shape()
+        if spec.op == "GlobalLpPool":
+            size = spatial(spec)
+            one, zero = (1,) * len(size), (0,) * len(size)
+            windows = Windows(size, one, size, one, one, zero, zero, zero)
+        else:
+            kernel = spec.attr("kernel_shape")
+            if kernel is None:
+                raise Unsupported("has no kernel_shape")
+            windows = of_node(spec, tuple(kernel))
+        return cls(windows=windows, power=power, shape=shape, out_shape=(*shape[:2], *windows.out))
+
+    def forward(self, *x: torch.Tensor) -> torch.Tensor:
+        n = numel(self.windows.size)
+        table = self.cached("table", lambda: torch.from_numpy(self.windows.table()))
+        flat = F.pad(x[0].reshape(x[0].shape[0], -1, n), (0, 1))
+        entries = flat[:, :, table.to(x[0].device)]
+        # vector_norm has subgradient 0 where a window is all zero, unlike a power of a sum
+        return torch.linalg.vector_norm(entries, ord=self.power, dim=-1).reshape(
+            x[0].shape[0], *self.out_shape
+        )
+
+    def gain(self, norm: Norm) -> float:
+        m = self.cached("overlap", self.windows.multiplicity)
+        n = numel(self.windows.kernel)
+        exponent = 0.0 if norm is Norm.LINF else 1.0 / norm.p
+        inner = max(1.0, n ** (1.0 / self.power - exponent))
+        return m**exponent * inner * (1 + 1e-14)
+
+    def modulus(self, site: Site, *moves: Deviation) -> Deviation:
+        return Deviation(moves[0].size * self.gain(site.norm))
+
+    def rounding(self, site: Site) -> torch.Tensor:
+        return site.norm.of_rows(site.output) * gamma(numel(self.windows.kernel) + 32)

@@ -1,0 +1,88 @@
+"""Local response normalisation across channels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from boundcert.kernels import backend
+from boundcert.layers.base import Deviation, Layer, NodeSpec, Site, Unsupported
+from boundcert.layers.spectral import gamma
+from boundcert.norms import Norm
+
+
+@dataclass(frozen=True)
+class LRN(Layer):
+    """y = x·(k + (α/size)·Σ_{window} x²)^(−β), k > 0, α, β ≥ 0.
+
+    Globally, with t = (β/(β+1))^{β+1} and n = size: ‖J‖_2, ‖J‖_∞ ≤ k^{−β}(1 + 2√n·t) and
+    ‖J‖_1 ≤ k^{−β}(1 + n·t). Proof: with c = α/size and S = Σx² over the window,
+    row i sums to ≤ D^{−β} + 2βc|x_i|√n‖x_w‖D^{−β−1} ≤ k^{−β} + 2β√n·cS(k+cS)^{−β−1}, and
+    s(k+s)^{−β−1} ≤ k^{−β}β^β/(β+1)^{β+1} at s = k/β. In column j, 2c|x_i||x_j| ≤ c(x_i²+x_j²) ≤ s
+    for the D of each i. The 2-norm as in theory §3. Locally the kernel ``lrn_gain`` is better.
+    """
+
+    ops: ClassVar[tuple[str, ...]] = ("LRN",)
+    wants_reach: ClassVar[bool] = True
+    size: int
+    alpha: float
+    beta: float
+    bias: float
+
+    @classmethod
+    def build(cls, spec: NodeSpec) -> Layer:
+        shape = spec.data_shape()
+        if len(shape) < 2:
+            raise Unsupported(f"data of shape {shape} has no channel axis")
+        size = int(spec.attr("size", 0))
+        alpha = float(np.float32(spec.attr("alpha", 1e-4)))
+        beta, bias = float(spec.attr("beta", 0.75)), float(spec.attr("bias", 1.0))
+        if size < 1 or not (bias > 0 and alpha >= 0 and beta >= 0):
+            raise Unsupported(
+                f"size={size}, alpha={alpha}, beta={beta}, bias={bias}; "
+                "size ≥ 1, bias > 0, alpha ≥ 0 and beta ≥ 0 work"
+            )
+        return cls(size=size, alpha=alpha, beta=beta, bias=bias)
+
+    def forward(self, *x: torch.Tensor) -> torch.Tensor:
+        square = x[0] * x[0]
+        before, after = (self.size - 1) // 2, self.size - 1 - (self.size - 1) // 2
+        moved = square.transpose(2, -1)
+        padded = F.pad(moved, (before, after))
+        total = padded.unfold(-1, self.size, 1).sum(dim=-1).transpose(2, -1)
+        return x[0] * (self.bias + (self.alpha / self.size) * total) ** -self.beta
+
+    def global_gain(self, norm: Norm) -> float:
+        """The Lipschitz constant of the class docstring, rounded up."""
+        if self.beta == 0:
+            return 1.0
+        t = (self.beta / (self.beta + 1)) ** (self.beta + 1)
+        spread = self.size if norm is Norm.L1 else 2 * math.sqrt(self.size)
+        return self.bias**-self.beta * (1 + spread * t) * (1 + 1e-13)
+
+    def modulus(self, site: Site, *moves: Deviation) -> Deviation:
+        size = moves[0].size
+        reach = moves[0].entries(1)
+        widest = torch.minimum(reach.unit.max().to(size.device) * reach.scale + reach.offset, size)
+        x = site.inputs[0].detach().cpu()
+        # (B, N, C, …) → one (C, positions) slab a sample, the ONNX batch among the positions
+        slab = x.transpose(1, 2).reshape(x.shape[0], x.shape[2], -1).contiguous().numpy()
+        gain = backend().lrn_gain(
+            slab,
+            widest.detach().cpu().contiguous().numpy(),
+            self.size,
+            self.alpha,
+            self.beta,
+            self.bias,
+            site.norm.p,
+        )
+        local = torch.from_numpy(gain).to(size.device)
+        return Deviation(size * torch.clamp(local, max=self.global_gain(site.norm)))
+
+    def rounding(self, site: Site) -> torch.Tensor:
+        return site.norm.of_rows(site.output) * gamma(self.size + 32) * (1 + self.beta)

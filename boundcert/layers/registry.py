@@ -1,0 +1,66 @@
+"""All layer kinds, by ONNX operator type and number of computed operands.
+
+A new kind is one file with a :class:`~boundcert.layers.base.Layer` subclass and one entry here.
+"""
+
+from __future__ import annotations
+
+from boundcert.layers.activation import Elementwise
+from boundcert.layers.base import Layer, NodeSpec, Unsupported
+from boundcert.layers.conv import Conv, ConvTranspose
+from boundcert.layers.dense import Dense
+from boundcert.layers.diagonal import Diagonal
+from boundcert.layers.lp_pool import LpPool
+from boundcert.layers.lrn import LRN
+from boundcert.layers.max_pool import MaxPool
+from boundcert.layers.merge import Add, Concat, Extremum, Product, Quotient
+from boundcert.layers.reduce import AveragePool, Reduce
+from boundcert.layers.softmax import Softmax
+from boundcert.layers.structure import Reshape, Select, Transpose
+
+#: Kinds with one computed operand.
+UNARY: tuple[type[Layer], ...] = (
+    AveragePool,
+    Conv,
+    ConvTranspose,
+    Dense,
+    Diagonal,
+    Elementwise,
+    LpPool,
+    LRN,
+    MaxPool,
+    Reduce,
+    Reshape,
+    Select,
+    Softmax,
+    Transpose,
+)
+#: Kinds with several.
+MERGING: tuple[type[Layer], ...] = (Add, Concat, Extremum, Product, Quotient)
+
+_UNARY = {op: kind for kind in UNARY for op in kind.ops}
+_MERGING = {op: kind for kind in MERGING for op in kind.ops}
+
+
+def supported() -> tuple[str, ...]:
+    """Every operator type that some layer takes."""
+    return tuple(sorted({*_UNARY, *_MERGING}))
+
+
+def build(spec: NodeSpec) -> Layer:
+    """The layer for a node.
+
+    Raises
+    ------
+    Unsupported
+        No layer takes this operator, or not with these attributes or operands.
+    """
+    computed = sum(isinstance(operand, tuple) for operand in spec.operands)
+    table = _UNARY if computed == 1 else _MERGING
+    if spec.op in table:
+        return table[spec.op].build(spec)
+    if spec.op in _UNARY:
+        raise Unsupported("has several computed operands; all but one must be constants")
+    if spec.op in _MERGING:
+        raise Unsupported("with a constant operand is not bounded")
+    raise Unsupported(f"no bound is known for this operator; {', '.join(supported())} work")

@@ -1,0 +1,103 @@
+"""From a file to a checked ONNX model, or one clear refusal."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import onnx
+from onnx import numpy_helper
+
+from boundcert.errors import RefusedInput
+
+#: Protobuf itself stops at 2 GiB.
+LARGEST_FILE = 2**31 - 1
+
+
+def read_model(path: Path) -> tuple[onnx.ModelProto, str]:
+    """The model in a file, its external data loaded, and the SHA-256 of the file.
+
+    Raises
+    ------
+    RefusedInput
+        Missing, empty, truncated, not ONNX, or failing the ONNX checker.
+    """
+    if not path.is_file():
+        raise RefusedInput(f"{path}: no such file; give the path of an ONNX model")
+    size = path.stat().st_size
+    if size == 0:
+        raise RefusedInput(f"{path}: the file is empty")
+    if size > LARGEST_FILE:
+        raise RefusedInput(f"{path}: {size} bytes; ONNX files hold at most 2 GiB (use external data)")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RefusedInput(f"{path}: cannot be read: {error.strerror}") from error
+    model = parse_model(data, str(path))
+    if any(t.data_location == onnx.TensorProto.EXTERNAL for t in model.graph.initializer):
+        try:
+            onnx.load_external_data_for_model(model, str(path.parent))
+        except Exception as error:
+            raise RefusedInput(f"{path}: external weights cannot be loaded: {error}") from error
+    check_model(model, str(path))
+    return model, hashlib.sha256(data).hexdigest()
+
+
+def parse_model(data: bytes, where: str) -> onnx.ModelProto:
+    """Bytes as a model with a graph.
+
+    Raises
+    ------
+    RefusedInput
+        The bytes are no ONNX model.
+    """
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except Exception as error:
+        raise RefusedInput(
+            f"{where}: not an ONNX model, or a damaged one ({first_line(error)}); "
+            "export the network to ONNX first"
+        ) from error
+    if not model.graph.node:
+        raise RefusedInput(f"{where}: not an ONNX model, or one without any node")
+    if not model.opset_import:
+        raise RefusedInput(f"{where}: the model does not say which ONNX opset it uses")
+    for entry in model.opset_import:
+        if entry.domain in ("", "ai.onnx") and entry.version < 7:
+            raise RefusedInput(
+                f"{where}: ONNX opset {entry.version}; opset 7 or newer works "
+                "(onnx.version_converter upgrades a model)"
+            )
+    return model
+
+
+def check_model(model: onnx.ModelProto, where: str) -> None:
+    """Run the ONNX checker and look at every weight.
+
+    Raises
+    ------
+    RefusedInput
+        With the checker's first line, or the name of the first damaged or non-finite tensor.
+    """
+    try:
+        onnx.checker.check_model(model)
+    except Exception as error:
+        raise RefusedInput(f"{where}: the model is invalid: {first_line(error)}") from error
+    for tensor in model.graph.initializer:
+        try:
+            values = numpy_helper.to_array(tensor)
+        except Exception as error:
+            raise RefusedInput(
+                f"{where}: weight {tensor.name!r} is damaged: {first_line(error)}"
+            ) from error
+        if values.dtype.kind == "f" and not (abs(values) < float("inf")).all():
+            raise RefusedInput(
+                f"{where}: weight {tensor.name!r} of shape {values.shape} holds NaN or infinity"
+            )
+
+
+def first_line(error: BaseException) -> str:
+    """The first non-empty line of an error's text."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__
