@@ -61,6 +61,9 @@ class Norm(enum.Enum):
             return flat.new_zeros(flat.shape[0])
         if self is not Norm.L2:
             return torch.linalg.vector_norm(flat, ord=self.p, dim=1)
+        plain = torch.linalg.vector_norm(flat, dim=1)
+        if bool(((plain > 1e-140) & (plain < 1e140)).all()):
+            return plain
         scale = flat.abs().amax(dim=1, keepdim=True)
         safe = torch.where(scale > 0, scale, torch.ones_like(scale))
         return scale[:, 0] * torch.linalg.vector_norm(flat / safe, dim=1)

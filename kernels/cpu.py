@@ -50,7 +50,7 @@ def _slope_range(kind, order, z, reach, a, b, critical):
     low_end, high_end = low_end - EPS * abs(low_end), high_end + EPS * abs(high_end)
     first = _derivative(kind, order, low_end, a, b)
     last = _derivative(kind, order, high_end, a, b)
-    if math.isnan(first) or math.isnan(last) or math.isnan(reach):
+    if math.isnan(first) or math.isnan(last) or math.isnan(low_end) or math.isnan(high_end):
         return -math.inf, math.inf
     low, high = min(first, last), max(first, last)
     for m in range(critical.shape[0]):
@@ -90,22 +90,26 @@ def activation_gain(kind, p, z, unit, scale, offset, a, b, critical):
 
 
 @njit(cache=True, parallel=True)
-def slope_remainder(weight, low, high, unit, scale, offset):
+def slope_remainder(weight, low, high, unit, scale, offset, size, q):
     linear, rest = np.empty_like(weight), np.empty(weight.shape[:2])
+    n = weight.shape[2]
     for s in prange(weight.shape[1]):
+        factor = np.empty(n)
         for k in range(weight.shape[0]):
             total = 0.0
             for i in range(weight.shape[2]):
                 w = weight[k, s, i]
                 if w == 0.0:
-                    linear[k, s, i] = 0.0
+                    linear[k, s, i], factor[i] = 0.0, 0.0
                     continue
                 middle = 0.5 * (low[s, i] + high[s, i])
                 reach = (unit[i] * scale[s] + offset[s]) * (1.0 + 4 * EPS)
                 half = max(high[s, i] - middle, middle - low[s, i]) + EPS * abs(middle)
                 linear[k, s, i] = w * middle
-                total += abs(w) * half * reach + EPS * abs(linear[k, s, i]) * reach
-            rest[k, s] = _inflate(total, weight.shape[2])
+                factor[i] = abs(w) * half + EPS * abs(linear[k, s, i])
+                total += 0.0 if factor[i] == 0.0 else factor[i] * reach
+            together = _inflate(_norm(factor, q) * size[s], n)
+            rest[k, s] = min(_inflate(total, n), together)
     return linear, rest
 
 
@@ -203,8 +207,7 @@ def taylor_recursion(steep, curved, spectral, row):
         grow, bend = 1.0, 0.0
         for k in range(steep.shape[1]):
             bend = (
-                curved[s, k] * row[k] * spectral[k] * grow * grow
-                + steep[s, k] * spectral[k] * bend
+                curved[s, k] * row[k] * spectral[k] * grow * grow + steep[s, k] * spectral[k] * bend
             )
             grow = steep[s, k] * spectral[k] * grow
         lipschitz[s] = _inflate(grow, 8 * steep.shape[1])

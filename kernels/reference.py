@@ -83,7 +83,7 @@ def activation_slopes(
     f = _slope if order == 1 else _curvature
     with np.errstate(all="ignore"):
         ends = np.stack([f(kind, low_end, a, b), f(kind, high_end, a, b)])
-    broken = np.isnan(ends).any(axis=0) | np.isnan(reach)
+    broken = np.isnan(ends).any(axis=0) | np.isnan(low_end) | np.isnan(high_end)
     low, high = ends.min(axis=0), ends.max(axis=0)
     for lo, hi, value in critical:
         met = (low_end <= hi) & (high_end >= lo)
@@ -124,18 +124,28 @@ def activation_gain(
 
 
 def slope_remainder(
-    weight: Array, low: Array, high: Array, unit: Array, scale: Array, offset: Array
+    weight: Array,
+    low: Array,
+    high: Array,
+    unit: Array,
+    scale: Array,
+    offset: Array,
+    size: Array,
+    q: float,
 ) -> tuple[Array, Array]:
     """Split a weighted activation change into a linear part and a bounded rest.
 
-    With every secant slope of neuron i in [low_i, high_i], and m_i their midpoint,
-    |Σ w_i(g(z_i+δ_i) − g(z_i)) − Σ w_i m_i δ_i| ≤ Σ |w_i| (high_i − low_i)/2 · reach_i.
+    With every secant slope of neuron i in [low_i, high_i], m_i their midpoint and h_i half their
+    range, |Σ w_i(g(z_i+δ_i) − g(z_i)) − Σ w_i m_i δ_i| ≤ Σ |w_i| h_i |δ_i|, which is at most
+    Σ |w_i| h_i reach_i, and by Hölder at most ‖w∘h‖_q·‖δ‖_p: the smaller of the two.
 
     Parameters
     ----------
     weight : (K, B, n)
     low, high : (B, n)
     unit, scale, offset : (n,), (B,), (B,)
+    size : (B,) bound on ‖δ‖_p
+    q : the dual exponent
 
     Returns
     -------
@@ -148,11 +158,13 @@ def slope_remainder(
     reach = (unit * scale[:, None] + offset[:, None]) * (1.0 + 4 * EPS)
     half = np.maximum(high - middle, middle - low) + EPS * np.abs(middle)
     with np.errstate(invalid="ignore"):
-        terms = np.where(weight == 0.0, 0.0, np.abs(weight) * half * reach)
         linear = np.where(weight == 0.0, 0.0, weight * middle)
-        # weight*middle itself is rounded: a relative EPS of the product moves over the reach
-        terms = terms + EPS * np.abs(linear) * reach
-    return linear, inflate(terms.sum(axis=2), weight.shape[2])
+        # weight*middle itself is rounded, by a relative EPS
+        factor = np.where(weight == 0.0, 0.0, np.abs(weight) * half + EPS * np.abs(linear))
+        apart = np.where(factor == 0.0, 0.0, factor * reach).sum(axis=2)
+        together = vector_norm(factor, q) * size
+    rest = np.fmin(inflate(apart, weight.shape[2]), inflate(together, weight.shape[2]))
+    return linear, rest
 
 
 def lrn_gain(

@@ -35,7 +35,8 @@ def largest(
     """
     low = torch.zeros_like(limit)
     high = torch.full_like(limit, torch.inf)
-    guess = torch.where((start > 0) & torch.isfinite(start), start, torch.zeros_like(start))
+    # a hair inside: where ``start`` is the exact root, the first evaluation then closes the search
+    guess = torch.where((start > 0) & torch.isfinite(start), start * (1 - 1e-9), 0.0)
     closed = ~((limit > 0) & (guess > 0))
     for _ in range(steps):
         if bool(closed.all()):

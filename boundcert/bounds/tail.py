@@ -22,7 +22,7 @@ RIVALS = 2
 #: Expansions at different radii.
 PASSES = 2
 #: How far above the radius known so far the first pass looks.
-FIRST_STRIDE = 1.12
+FIRST_STRIDE = 1.4
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,14 @@ class Rivals:
 
     Attributes
     ----------
+    label, index : (B,) and (K, B) the classes.
     cotangent : (K, B, C) e_label − e_rival.
     gap : (K, B) margins, rounding taken off.
     rest : (B,) distance to the nearest rival left out (inf if none is).
     """
 
+    label: torch.Tensor
+    index: torch.Tensor
     cotangent: torch.Tensor
     gap: torch.Tensor
     rest: torch.Tensor
@@ -54,7 +57,7 @@ def nearest_rivals(evaluation: Evaluation, label: torch.Tensor, distances: torch
     top, other = logits.gather(1, label[:, None])[:, 0], logits.gather(1, chosen.T).T
     error = logit_error(evaluation, len(evaluation.values) - 1)
     gap = top - other - 2 * error - 1e-15 * (top.abs() + other.abs())
-    return Rivals(cotangent, gap, order.values[:, count])
+    return Rivals(label, chosen, cotangent, gap, order.values[:, count])
 
 
 def expansion_radius(

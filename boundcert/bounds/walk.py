@@ -10,23 +10,31 @@ instead; see the errata tests.)
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 
 from boundcert.bounds.head import Head, compose, distances
+from boundcert.bounds.methods import Bounds, Stage
 from boundcert.bounds.propagate import Evaluation, forward_moves
 from boundcert.bounds.search import largest
 from boundcert.bounds.segments import Segment, segments
-from boundcert.bounds.tail import Rivals, expansion_radius, nearest_rivals
+from boundcert.bounds.tail import PASSES, RIVALS, Rivals, expansion_radius, nearest_rivals
+from boundcert.bounds.taylor import Stack, smooth_stack, taylor_radius
+from boundcert.layers.affine import Affine
 from boundcert.layers.base import Deviation
+from boundcert.layers.structure import Rearrange
 from boundcert.network.graph import Network
 from boundcert.norms import Norm
 
 #: Below this a radius is lost in underflow and counts as 0.
 TINY = 1e-290
-#: Blocks in front of the head over which the margins are expanded linearly.
-EXPANDED = 1
+#: The margins are expanded linearly over blocks in front of the head while that takes at most
+#: so many times the work of an evaluation, in all.
+EXPANSION_WORK = 3.5
+#: Relative gain below which expanding over still more blocks is not worth trying.
+EXPANSION_GAIN = 1e-3
 
 
 @dataclass(frozen=True)
@@ -37,22 +45,8 @@ class Plan:
     norm: Norm
     head: Head
     blocks: tuple[Segment, ...]
-
-
-@dataclass(frozen=True)
-class WalkResult:
-    """Radii of a batch, and how the walk came to them.
-
-    Attributes
-    ----------
-    radius : (B,) certified: no perturbation of smaller norm changes the class of the exact
-        network. 0 where nothing is certified.
-    kappa : (B, blocks+1): harmless deviation at each block's entry, from the input on; the last
-        column is the exact distance at the head.
-    """
-
-    radius: torch.Tensor
-    kappa: torch.Tensor
+    expanded: frozenset[int]
+    smooth: Stack | None
 
 
 def plan(network: Network, norm: Norm) -> Plan:
@@ -61,27 +55,60 @@ def plan(network: Network, norm: Norm) -> Plan:
     blocks = tuple(b for b in segments(network) if b.exit <= head.start)
     if blocks and blocks[-1].exit != head.start:
         raise AssertionError("the head must start at a cut point")
-    return Plan(network, norm, head, blocks)
+    flat = head if norm is Norm.L2 else compose(network, Norm.L2)
+    smooth = smooth_stack(network, flat)
+    return Plan(network, norm, head, blocks, _expanded(network, blocks), smooth)
 
 
-def walk(plan: Plan, evaluation: Evaluation, label: torch.Tensor) -> WalkResult:
-    """Certified radii for one evaluated batch (label: (B,) the classes to keep)."""
+def _work(network: Network, nodes: Iterable[int]) -> float:
+    layers = (network.nodes[k].layer for k in nodes)
+    return sum(layer.work for layer in layers if isinstance(layer, Affine)) + 1.0
+
+
+def _expanded(network: Network, blocks: tuple[Segment, ...]) -> frozenset[int]:
+    """Blocks at whose entry an expansion is tried: those that are more than a rearrangement,
+    from the head on, as long as the work allows."""
+    last = len(network.nodes)
+    budget = EXPANSION_WORK * _work(network, range(1, last))
+    chosen = []
+    for i in range(len(blocks) - 1, -1, -1):
+        if all(isinstance(network.nodes[k].layer, Rearrange) for k in blocks[i].nodes):
+            continue
+        budget -= PASSES * RIVALS * _work(network, range(blocks[i].entry + 1, last))
+        if budget < 0:
+            break
+        chosen.append(i)
+    return frozenset(chosen)
+
+
+def walk(plan: Plan, evaluation: Evaluation, label: torch.Tensor) -> Bounds:
+    """Certified radii for one evaluated batch (label: (B,) the classes to keep).
+
+    No perturbation of norm smaller than the radius changes the class of the exact network.
+    """
     apart = distances(evaluation, plan.head, label)
     kappa = apart.amin(dim=1)
     rivals = nearest_rivals(evaluation, label, apart)
     rest = rivals.rest
-    columns = [kappa]
+    columns, expanding = [kappa], bool(plan.expanded)
     for i in range(len(plan.blocks) - 1, -1, -1):
         block = plan.blocks[i]
         kappa = block_radius(plan, evaluation, block, kappa)
-        if i >= len(plan.blocks) - EXPANDED:
+        if expanding or plan.smooth is not None:
             rest = block_radius(plan, evaluation, block, rest)
-            kappa = _better(plan, evaluation, block.entry, rivals, rest, kappa)
+        if expanding and i in plan.expanded:
+            found = _better(plan, evaluation, block.entry, rivals, rest, kappa)
+            expanding = bool((found > kappa * (1 + EXPANSION_GAIN)).any())
+            kappa = found
+        stack = plan.smooth.behind(block.entry) if plan.smooth else None
+        if stack is not None:
+            found = taylor_radius(evaluation, stack, rivals, kappa, plan.norm)
+            kappa = torch.fmax(kappa, torch.minimum(found, rest))
         columns.append(kappa)
     table = torch.stack(columns[::-1], dim=1)
     radius = table[:, 0]
     certified = torch.isfinite(radius) & (radius > TINY)
-    return WalkResult(torch.where(certified, radius, torch.zeros_like(radius)), table)
+    return Bounds(torch.where(certified, radius, torch.zeros_like(radius)), table)
 
 
 def _better(
@@ -123,3 +150,24 @@ def _gain_estimate(plan: Plan, evaluation: Evaluation, block: Segment) -> float:
         gain = evaluation.layer(k).gain(plan.norm)
         product *= 1.0 if gain is None or not 0 < gain < 1e100 else gain
     return product
+
+
+class Walk:
+    """The walk made ready for one network and norm."""
+
+    def __init__(self, network: Network, norm: Norm) -> None:
+        self.plan = plan(network, norm)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The blocks, and the affine head as one last stage."""
+        nodes = self.plan.network.nodes
+        groups = [block.nodes for block in self.plan.blocks]
+        head = tuple(range(self.plan.head.start + 1, len(nodes)))
+        return tuple(
+            Stage("+".join(nodes[k].name for k in g), "+".join(nodes[k].op for k in g))
+            for g in [*groups, head]
+        )
+
+    def __call__(self, evaluation: Evaluation, label: torch.Tensor) -> Bounds:
+        return walk(self.plan, evaluation, label)

@@ -91,7 +91,9 @@ class Elementwise(Layer):
             rows = self.rule.zones(float(self.a.reshape(-1)[0]), float(self.b.reshape(-1)[0]))
         return np.array(rows, dtype=np.float64).reshape(-1, 3)
 
-    def slopes(self, z: torch.Tensor, reach: Reach, order: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    def slopes(
+        self, z: torch.Tensor, reach: Reach, order: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Range of g' (or g″) over each entry's reach: two (B, n) arrays."""
         unit, scale, offset, a, b = self._arguments(reach)
         flat = _flat(z)
@@ -131,7 +133,10 @@ class Elementwise(Layer):
         low, high = self.slopes(site.inputs[0], reach)
         unit, scale, offset, _, _ = self._arguments(reach)
         weight = cotangent.detach().cpu().flatten(2).contiguous().numpy()
-        linear, rest = backend().slope_remainder(weight, low, high, unit, scale, offset)
+        size = moves[0].size.detach().cpu().contiguous().numpy()
+        linear, rest = backend().slope_remainder(
+            weight, low, high, unit, scale, offset, size, site.norm.dual.p
+        )
         device = cotangent.device
         pulled = torch.from_numpy(linear).to(device).reshape(cotangent.shape)
         return (pulled,), torch.from_numpy(rest).to(device)

@@ -64,6 +64,11 @@ class Affine(Layer):
         offset = self.offset()
         return out if offset is None else out + offset
 
+    @property
+    def work(self) -> float:
+        """Multiply-adds of one application, in units of a matrix product's."""
+        return float(numel(self.out_shape) * self.fan_in)
+
     def transpose(self, y: torch.Tensor, coefficients: Transform = unchanged) -> torch.Tensor:
         """Aᵀ y for (B, *out_shape) cotangents."""
         with torch.enable_grad():

@@ -33,7 +33,9 @@ class Dense(Affine):
 
     @property
     def fan_in(self) -> int:
-        return self.weight.shape[-1] if self.left else self.weight.shape[max(self.weight.dim() - 2, 0)]
+        return (
+            self.weight.shape[-1] if self.left else self.weight.shape[max(self.weight.dim() - 2, 0)]
+        )
 
     @property
     def fan_out(self) -> int:
@@ -44,7 +46,7 @@ class Dense(Affine):
         if self.transpose_data:
             x = x.transpose(-1, -2)
         if self.left and len(self.in_shape) == 1:
-            out = torch.matmul(w, x.unsqueeze(-1)).squeeze(-1)
+            out = torch.matmul(w, align(x.unsqueeze(-1), w.dim())).squeeze(-1)
         elif self.left:
             out = torch.matmul(w, align(x, w.dim()))
         else:
@@ -84,7 +86,9 @@ def _gemm(spec: NodeSpec) -> Dense:
         shape, w, left = b, a.T if trans_a else a, True
         transpose_data = trans_b
     else:
-        raise Unsupported("needs exactly one constant factor; products of two computed matrices don't")
+        raise Unsupported(
+            "needs exactly one constant factor; products of two computed matrices don't"
+        )
     c = spec.constant(2)
     bias = None if c is None else constant(beta * np.asarray(c, dtype=np.float64))
     weight = constant(alpha * np.asarray(w, dtype=np.float64)).contiguous()

@@ -25,6 +25,7 @@ from boundcert.layers.base import (
     constant,
     numel,
 )
+from boundcert.layers.spectral import gamma
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,11 @@ class Diagonal(Affine):
         return self.shift_size
 
     def spectral(self) -> float:
-        # rows and columns each hold one kind of entry, so the Schur bound is exact
-        return math.inf
+        # every output reads one input: the columns are orthogonal, the longest is the norm
+        host = self.to("cpu", torch.float64)
+        ones = torch.ones(1, *self.out_shape, dtype=torch.float64)
+        square = float(host.transpose(ones, torch.square).max())
+        return math.sqrt(square) * (1.0 + 2 * gamma(self.fan_out + 8)) + 1e-150
 
     def modulus(self, site: Site, *moves: Deviation) -> Deviation:
         size = moves[0].size * self.gain(site.norm)
@@ -126,12 +130,14 @@ def _batch_normalization(spec: NodeSpec) -> Diagonal:
     parts = [spec.constant(k) for k in range(1, 5)]
     if any(p is None for p in parts) or len(shape) < 2:
         raise Unsupported("needs scale, bias, mean and variance, and data with a channel axis")
-    gamma, beta, mean, variance = (np.asarray(p, dtype=np.float64) for p in parts)
+    gamma, beta, mean, variance = (np.asarray(p, dtype=np.float64).reshape(-1) for p in parts)
     spread = variance + float(np.float32(spec.attr("epsilon", 1e-5)))
     if not (spread > 0).all():
         raise Unsupported("variance + epsilon is not positive")
     weight = gamma / np.sqrt(spread)
     column = (-1, *([1] * (len(shape) - 2)))
+    if not spec.attr("spatial", 1) and weight.size == numel(shape[1:]) != shape[1]:
+        column = shape[1:]  # opset 7 and 8: statistics of their own for every entry
     return diagonal(
         shape,
         spec.shape,

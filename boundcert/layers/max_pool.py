@@ -54,9 +54,7 @@ class MaxPool(Layer):
         if any(w.before) or any(a + s > 0 for a, s in zip(w.after, w.spill)):
             flat = w.pad(flat, -math.inf)
         pool = {1: F.max_pool1d, 2: F.max_pool2d}[len(w.size)]
-        return pool(flat, w.kernel, w.stride, 0, w.dilation).reshape(
-            x[0].shape[0], *self.out_shape
-        )
+        return pool(flat, w.kernel, w.stride, 0, w.dilation).reshape(x[0].shape[0], *self.out_shape)
 
     @property
     def overlap(self) -> int:
@@ -107,7 +105,9 @@ class MaxPool(Layer):
         entries = entries.scatter(-1, which.unsqueeze(-1), -math.inf)
         runner = entries.amax(dim=-1) if table.shape[1] > 1 else torch.full_like(top, -math.inf)
         reach = moves[0].entries(1)
-        widest = torch.minimum(reach.unit.max().to(x.device) * reach.scale + reach.offset, moves[0].size)
+        widest = torch.minimum(
+            reach.unit.max().to(x.device) * reach.scale + reach.offset, moves[0].size
+        )
         slack = 2 * widest[:, None, None] + (runner - top)
         slack = torch.clamp(slack * (1 + 1e-15) + 4e-16 * top.abs(), min=0)
         weight = cotangent.reshape(-1, *which.shape)

@@ -94,7 +94,9 @@ class Add(_Merge):
         return Deviation(torch.stack(sizes).sum(dim=0) * _UP)
 
     def rounding(self, site: Site) -> torch.Tensor:
-        sizes = [self.wide_size(k, site.norm.of_rows(x), site.norm) for k, x in enumerate(site.inputs)]
+        sizes = [
+            self.wide_size(k, site.norm.of_rows(x), site.norm) for k, x in enumerate(site.inputs)
+        ]
         return torch.stack(sizes).sum(dim=0) * (len(sizes) * 2 * UNIT)
 
     def linearise(

@@ -107,4 +107,3 @@ def _divisors(windows: Windows, include_pad: bool) -> np.ndarray:
         inside = (places < end) if include_pad else (places >= 0) & (places < end)
         counts = counts[..., None] * inside.sum(axis=1)
     return counts
-

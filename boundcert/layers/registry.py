@@ -5,6 +5,8 @@ A new kind is one file with a :class:`~boundcert.layers.base.Layer` subclass and
 
 from __future__ import annotations
 
+import numpy as np
+
 from boundcert.layers.activation import Elementwise
 from boundcert.layers.base import Layer, NodeSpec, Unsupported
 from boundcert.layers.conv import Conv, ConvTranspose
@@ -55,12 +57,29 @@ def build(spec: NodeSpec) -> Layer:
     Unsupported
         No layer takes this operator, or not with these attributes or operands.
     """
-    computed = sum(isinstance(operand, tuple) for operand in spec.operands)
-    table = _UNARY if computed == 1 else _MERGING
-    if spec.op in table:
-        return table[spec.op].build(spec)
+    if _computed(spec) == 1 and spec.op in _UNARY:
+        return _UNARY[spec.op].build(spec)
+    if spec.op in _MERGING:
+        return _MERGING[spec.op].build(spec)
     if spec.op in _UNARY:
         raise Unsupported("has several computed operands; all but one must be constants")
-    if spec.op in _MERGING:
-        raise Unsupported("with a constant operand is not bounded")
-    raise Unsupported(f"no bound is known for this operator; {', '.join(supported())} work")
+    raise Unsupported("no bound is known for this operator")
+
+
+def wants_data(spec: NodeSpec) -> bool:
+    """Whether the node's constant operands have to become values of the graph first.
+
+    So where a layer that merges computed operands has to take it: Concat with a constant, the
+    maximum of data and a constant, a constant array divided by data.
+    """
+    constants = [operand for operand in spec.operands if isinstance(operand, np.ndarray)]
+    if not constants or spec.op not in _MERGING:
+        return False
+    if _computed(spec) > 1 or spec.op not in _UNARY:
+        return True
+    divides = spec.op == "Div" and isinstance(spec.operands[0], np.ndarray)
+    return divides and (constants[0].size != 1 or spec.operands[1] != spec.shape)
+
+
+def _computed(spec: NodeSpec) -> int:
+    return sum(isinstance(operand, tuple) for operand in spec.operands)

@@ -26,7 +26,9 @@ class Softmax(Layer):
         rank = len(shape)
         if spec.opset >= 13:
             return cls(axes=(axis_of(int(spec.attr("axis", -1)), rank),), shape=shape)
-        first = axis_of(int(spec.attr("axis", 1)), rank) if rank > int(spec.attr("axis", 1)) else rank
+        first = (
+            axis_of(int(spec.attr("axis", 1)), rank) if rank > int(spec.attr("axis", 1)) else rank
+        )
         return cls(axes=tuple(range(first, rank + 1)), shape=shape)
 
     def forward(self, *x: torch.Tensor) -> torch.Tensor:

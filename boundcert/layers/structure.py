@@ -102,7 +102,16 @@ class Select(Affine):
     One input may be picked ``copies`` times, so ‖A‖_1 = copies, ‖A‖_∞ = 1, ‖A‖_2 = √copies.
     """
 
-    ops: ClassVar[tuple[str, ...]] = ("Slice", "Split", "Pad", "Gather", "Expand", "Tile")
+    ops: ClassVar[tuple[str, ...]] = (
+        "DepthToSpace",
+        "Expand",
+        "Gather",
+        "Pad",
+        "Slice",
+        "SpaceToDepth",
+        "Split",
+        "Tile",
+    )
     index: torch.Tensor
     fill: float = 0.0
 
@@ -199,7 +208,7 @@ def _pad(spec: NodeSpec, places: np.ndarray) -> np.ndarray:
     widths = [(0, 0)] * places.ndim
     for k, axis in enumerate(axes):
         widths[axis_of(axis, places.ndim) - 1] = (pads[k], pads[half + k])
-    cut = tuple(slice(max(-lo, 0), -hi if hi < 0 else None) for lo, hi in widths)
+    cut = tuple(slice(max(-lo, 0), hi if hi < 0 else None) for lo, hi in widths)
     grow = [(max(lo, 0), max(hi, 0)) for lo, hi in widths]
     mode = spec.attr("mode", "constant")
     if mode == "constant":
@@ -225,6 +234,24 @@ def _tile(spec: NodeSpec, places: np.ndarray) -> np.ndarray:
     return np.tile(places, _ints(spec.constant(1), 0, 1))
 
 
+def _depth_to_space(spec: NodeSpec, places: np.ndarray) -> np.ndarray:
+    b = int(spec.attr("blocksize"))
+    n, c, h, w = places.shape
+    if spec.attr("mode", "DCR") == "DCR":
+        blocks = places.reshape(n, b, b, c // (b * b), h, w).transpose(0, 3, 4, 1, 5, 2)
+    else:
+        blocks = places.reshape(n, c // (b * b), b, b, h, w).transpose(0, 1, 4, 2, 5, 3)
+    return blocks.reshape(spec.shape)
+
+
+def _space_to_depth(spec: NodeSpec, places: np.ndarray) -> np.ndarray:
+    b = int(spec.attr("blocksize"))
+    n, c, h, w = places.shape
+    order = (0, 3, 5, 1, 2, 4) if spec.attr("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4)
+    blocks = places.reshape(n, c, h // b, b, w // b, b).transpose(order)
+    return blocks.reshape(spec.shape)
+
+
 _SELECTIONS: dict[str, Callable[[NodeSpec, np.ndarray], np.ndarray]] = {
     "Slice": _slice,
     "Split": _split,
@@ -232,6 +259,8 @@ _SELECTIONS: dict[str, Callable[[NodeSpec, np.ndarray], np.ndarray]] = {
     "Gather": _gather,
     "Expand": _expand,
     "Tile": _tile,
+    "DepthToSpace": _depth_to_space,
+    "SpaceToDepth": _space_to_depth,
 }
 
 __all__: Sequence[str] = ("Rearrange", "Reshape", "Select", "Transpose")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 
@@ -11,6 +10,10 @@ import torch
 import torch.nn.functional as F
 
 from boundcert.layers.base import NodeSpec, Unsupported
+
+
+#: Most positions of one padded channel, and most entries of a table of windows.
+LARGEST_PLANE, LARGEST_TABLE = 2**26, 2**26
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,11 @@ class Windows:
 
     def table(self) -> np.ndarray:
         """Flat input index of every window entry, (windows, kernel entries), −1 for padding."""
+        if math.prod(self.out) * math.prod(self.kernel) > LARGEST_TABLE:
+            raise Unsupported(
+                f"{self.out} windows of {self.kernel} entries are too many; "
+                f"{LARGEST_TABLE} entries work"
+            )
         axes = []
         for i in range(len(self.size)):
             starts = np.arange(self.out[i]) * self.stride[i] - self.before[i]
@@ -68,14 +76,10 @@ class Windows:
         """In how many windows one input sits, at most: the m of theory, borders included."""
         most = 1
         for i in range(len(self.size)):
-            count = np.zeros(self.size[i], dtype=np.int64)
-            for start, offset in itertools.product(
-                range(self.out[i]), range(self.kernel[i])
-            ):
-                place = start * self.stride[i] - self.before[i] + offset * self.dilation[i]
-                if 0 <= place < self.size[i]:
-                    count[place] += 1
-            most *= int(count.max(initial=0))
+            starts = np.arange(self.out[i]) * self.stride[i] - self.before[i]
+            places = (starts[:, None] + np.arange(self.kernel[i]) * self.dilation[i]).reshape(-1)
+            inside = places[(places >= 0) & (places < self.size[i])]
+            most *= int(np.bincount(inside, minlength=1).max())
         return most
 
 
@@ -95,9 +99,7 @@ def of_node(spec: NodeSpec, kernel: tuple[int, ...]) -> Windows:
     rank = len(size)
     if len(kernel) != rank:
         raise Unsupported(f"kernel {kernel} does not fit {rank} spatial axes")
-    stride = tuple(spec.attr("strides") or [1] * rank)
-    dilation = tuple(spec.attr("dilations") or [1] * rank)
-    pads = list(spec.attr("pads") or [0] * (2 * rank))
+    stride, dilation, pads = geometry(spec, kernel)
     auto, ceil = spec.attr("auto_pad", "NOTSET"), bool(spec.attr("ceil_mode", 0))
     before, after, out, spill = [], [], [], []
     for i in range(rank):
@@ -111,7 +113,9 @@ def of_node(spec: NodeSpec, kernel: tuple[int, ...]) -> Windows:
             hi = total - lo
         free = size[i] + lo + hi - extent
         if free < 0 and not ceil:
-            raise Unsupported(f"a window of {extent} does not fit the padded size {size[i] + lo + hi}")
+            raise Unsupported(
+                f"a window of {extent} does not fit the padded size {size[i] + lo + hi}"
+            )
         count = (math.ceil(free / stride[i]) if ceil else free // stride[i]) + 1
         if ceil and (count - 1) * stride[i] >= size[i] + lo:
             count -= 1  # a window may not start in the padding behind the data
@@ -119,9 +123,38 @@ def of_node(spec: NodeSpec, kernel: tuple[int, ...]) -> Windows:
         after.append(hi)
         out.append(count)
         spill.append((count - 1) * stride[i] + extent - size[i] - lo - hi)
+    padded = math.prod(n + a + b + max(c, 0) for n, a, b, c in zip(size, before, after, spill))
+    if min(out) < 1 or max(padded, math.prod(out)) > LARGEST_PLANE:
+        raise Unsupported(
+            f"windows {kernel} over size {size} with pads {pads} give {tuple(out)} outputs; "
+            f"1 to {LARGEST_PLANE} work"
+        )
     return Windows(
         size, tuple(out), tuple(kernel), stride, dilation, tuple(before), tuple(after), tuple(spill)
     )
+
+
+def geometry(
+    spec: NodeSpec, kernel: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[int, ...], list[int]]:
+    """Strides, dilations and pads of a node, checked: one entry an axis, none impossible."""
+    rank = len(kernel)
+    stride = tuple(spec.attr("strides") or [1] * rank)
+    dilation = tuple(spec.attr("dilations") or [1] * rank)
+    pads = list(spec.attr("pads") or [0] * (2 * rank))
+    if len(stride) != rank or len(dilation) != rank or len(pads) != 2 * rank:
+        raise Unsupported(
+            f"strides {list(stride)}, dilations {list(dilation)} or pads {pads} do not fit "
+            f"{rank} spatial axes"
+        )
+    if min((*kernel, *stride, *dilation)) < 1 or min(pads) < 0:
+        raise Unsupported(
+            f"kernel {list(kernel)}, strides {list(stride)} and dilations {list(dilation)} must be "
+            f"positive, pads {pads} not negative"
+        )
+    if spec.attr("auto_pad", "NOTSET") not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
+        raise Unsupported(f"auto_pad {spec.attr('auto_pad')!r} is unknown")
+    return stride, dilation, pads
 
 
 def merge_batch(x: torch.Tensor) -> torch.Tensor:

@@ -148,6 +148,10 @@ class Network:
             The shape does not fit, or a value is not finite.
         """
         x = np.asarray(x)
+        if x.dtype.kind not in "biuf":
+            raise RefusedInput(f"data of type {x.dtype} is not numeric; real numbers work")
+        if x.ndim == 0:
+            raise RefusedInput("the data is one number; an array of samples (N, ...) works")
         wanted = tuple(n for n in self.input_shape if n != 1)
         given = tuple(n for n in x.shape[1:] if n != 1)
         flat = numel(wanted) == numel(given) and (len(wanted) <= 1 or len(given) <= 1)
@@ -171,7 +175,8 @@ def put_in_front(network: Network, preprocess: Preprocess) -> Network:
     mean, std = preprocess.mean, preprocess.std
     layer = diagonal(shape, shape, 1.0 / std, -mean / std, np.abs(mean / std) * 2)
     first = Node("input", "Input", None, (), shape, network.nodes[0].tensor)
-    scaled = Node("normalise", "Normalise", layer, (0,), shape)
+    # it too carries the input's name: its value is what the model itself is fed
+    scaled = Node("normalise", "Normalise", layer, (0,), shape, network.nodes[0].tensor)
     rest = tuple(replace(n, inputs=tuple(i + 1 for i in n.inputs)) for n in network.nodes[1:])
     return Network((first, scaled, *rest), replace(network.source, preprocess=preprocess))
 

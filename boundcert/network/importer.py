@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import numpy as np
 import onnx
-from onnx import numpy_helper
 
-from boundcert.errors import RefusedInput, UnsupportedModel
-from boundcert.layers import registry
-from boundcert.layers.base import NodeSpec, Unsupported, numel
-from boundcert.network.graph import Network, Node, Preprocess, Source, append, put_in_front
+from boundcert.errors import RefusedInput
+from boundcert.layers.base import numel
+from boundcert.network.build import build_graph
+from boundcert.network.graph import Network, Source, append
 from boundcert.network.passes.choose import FLOAT_TYPES, choose_ends, dims
 from boundcert.network.passes.cut import cut
-from boundcert.network.passes.heads import find_head
-from boundcert.network.passes.shapes import fold, inferred_shapes, pin_fixed_batch, pin_input
-from boundcert.network.read import check_model, first_line, parse_model, read_model
+from boundcert.network.passes.fold import fold
+from boundcert.network.passes.heads import Head, find_head
+from boundcert.network.passes.shapes import inferred_shapes, pin_fixed_batch, pin_input
+from boundcert.network.passes.tidy import tidy
+from boundcert.network.read import check_model, parse_model, read_model
 
 
 def import_file(path: Path, **options: object) -> Network:
@@ -42,7 +42,6 @@ def import_model(
     output_name: str | None = None,
     input_shape: tuple[int, ...] | None = None,
     decision: str | None = None,
-    preprocess: Preprocess | None = None,
 ) -> Network:
     """Build the network from its input to its logits, without comparing it to a runtime.
 
@@ -53,17 +52,19 @@ def import_model(
     input_shape : one sample's shape where the model leaves axes free.
     decision : ``"max"`` or ``"min"``; by default what the model's head says, else max. A single
         output always decides by its sign.
-    preprocess : normalisation to put in front.
 
     Raises
     ------
     RefusedInput, UnsupportedModel
     """
+    model = tidy(model, where)
     value, output = choose_ends(model, where, input_name, output_name)
-    pinned, batch = _pin(model, where, value, output, input_shape)
-    head = find_head(pinned, output, inferred_shapes(_infer(pinned)))
-    folded = fold(cut(pinned, head.logits), where)
-    nodes = _nodes(folded, where, value.name, head.logits)
+    pinned, batch = _pin(cut(model, output), where, value, output, input_shape)
+    folded = fold(pinned, where)
+    head = find_head(folded, output, inferred_shapes(folded))
+    if not any(head.logits in node.output for node in model.graph.node):
+        head = Head(output, ())  # folding made a tensor that onnxruntime could not be asked for
+    nodes = build_graph(cut(folded, head.logits), where, value.name, head.logits)
     logits = nodes[-1].shape
     if numel(logits) == 0 or numel(logits) != max(logits, default=1):
         raise RefusedInput(
@@ -75,23 +76,23 @@ def import_model(
     source = Source(
         path=where,
         sha256=digest,
-        model=cut(model, head.logits).SerializeToString(),
+        model=_serialised(cut(model, head.logits), where),
         input=value.name,
         output=head.logits,
         dtype=FLOAT_TYPES[value.type.tensor_type.elem_type],
         batch=batch,
         decision=rule,
     )
-    network = Network(append(nodes, rule), source)
-    return network if preprocess is None else put_in_front(network, preprocess)
+    return Network(append(nodes, rule), source)
 
 
-def _infer(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Shapes as far as they follow without folding; whatever fails stays unknown."""
+def _serialised(model: onnx.ModelProto, where: str) -> bytes:
     try:
-        return onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except Exception:
-        return model
+        return model.SerializeToString()
+    except Exception as error:
+        raise RefusedInput(
+            f"{where}: the model with its external weights exceeds the 2 GiB that protobuf holds"
+        ) from error
 
 
 def _pin(
@@ -107,124 +108,18 @@ def _pin(
     first = declared[0] if declared else 1
     if not isinstance(first, int) or first <= 0:
         return pinned, None
-    out = next(v for v in model.graph.output if v.name == output)
-    out_shape = inferred_shapes(_infer(pinned)).get(output) or tuple(dims(out))
-    if first > 1 and len(out_shape) >= 2 and out_shape[0] == first:
-        return pin_fixed_batch(pinned, value.name, first), first
+    if first > 1 and _leading(pinned, where, output) == first:
+        # N rows in, N rows out: a batch, unless the model does not work on one row
+        single = pin_fixed_batch(pinned, value.name, first)
+        if _leading(single, where, output) == 1:
+            return single, first
     return pinned, 1
 
 
-def _nodes(model: onnx.ModelProto, where: str, source: str, target: str) -> list[Node]:
-    """One node for each computed value the target needs, in topological order."""
-    shapes = inferred_shapes(model)
-    constants = {t.name: _array(t, where) for t in model.graph.initializer}
-    opset = max((e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), default=1)
-    nodes = [Node(source, "Input", None, (), shapes[source], source)]
-    position = {source: 0}
-    refused: list[str] = []
-    for node in model.graph.node:
-        if node.op_type == "Constant":
-            constants[node.output[0]] = _constant_value(node, where)
-            continue
-        if all(not name or name in constants for name in node.input) and node.input:
-            refused.append(f"{_label(node)}: constant, but could not be folded")
-            continue
-        for which, name in enumerate(node.output):
-            if not name or name in position:
-                continue
-            if which and node.op_type != "Split":
-                continue
-            try:
-                spec = _spec(node, which, opset, shapes, constants, position, nodes)
-                layer = registry.build(spec)
-            except Unsupported as error:
-                refused.append(f"{_label(node)} {_shape_text(shapes, node)}: {error}")
-                # carry on behind it, so that every unsupported node is listed
-                position[name] = len(nodes)
-                nodes.append(Node(_label(node), node.op_type, None, (0,), shapes.get(name, ()), name))
-                continue
-            inputs = tuple(position[i] for i in node.input if i in position)
-            position[name] = len(nodes)
-            nodes.append(Node(_label(node), node.op_type, layer, inputs, spec.shape, name))
-    if refused:
-        listed = "\n  ".join(refused)
-        raise UnsupportedModel(
-            f"{where}: {len(refused)} node(s) cannot be bounded:\n  {listed}"
-        )
-    if target not in position:
-        raise RefusedInput(f"{where}: output {target!r} does not depend on input {source!r}")
-    return _needed(nodes, position[target])
-
-
-def _needed(nodes: list[Node], target: int) -> list[Node]:
-    """Only what the target depends on, renumbered, the target last."""
-    keep = {0, target}
-    for k in range(target, 0, -1):
-        if k in keep:
-            keep.update(nodes[k].inputs)
-    order = sorted(keep)
-    where = {old: new for new, old in enumerate(order)}
-    return [
-        Node(n.name, n.op, n.layer, tuple(where[i] for i in n.inputs), n.shape, n.tensor)
-        for n in (nodes[k] for k in order)
-    ]
-
-
-def _spec(
-    node: onnx.NodeProto,
-    which: int,
-    opset: int,
-    shapes: dict[str, tuple[int, ...]],
-    constants: dict[str, np.ndarray],
-    position: dict[str, int],
-    nodes: list[Node],
-) -> NodeSpec:
-    if node.domain not in ("", "ai.onnx"):
-        raise Unsupported(f"operators of domain {node.domain!r} are unknown; standard ONNX ones work")
-    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    attributes = {k: v.decode() if isinstance(v, bytes) else v for k, v in attributes.items()}
-    if node.op_type == "Split":
-        attributes |= {"output": which, "outputs": len(node.output)}
-    operands: list[np.ndarray | tuple[int, ...] | None] = []
-    for name in node.input:
-        if not name:
-            operands.append(None)
-        elif name in constants:
-            operands.append(constants[name])
-        elif name in position:
-            operands.append(nodes[position[name]].shape)
-        else:
-            raise Unsupported(f"input {name!r} is never computed")
-    output = node.output[which]
-    if output not in shapes:
-        raise Unsupported("the shape of its output cannot be inferred for one sample")
-    if any(n == 0 for n in shapes[output]):
-        raise Unsupported(f"its output of shape {list(shapes[output])} is empty")
-    return NodeSpec(node.op_type, node.name, opset, attributes, tuple(operands), shapes[output])
-
-
-def _array(tensor: onnx.TensorProto, where: str) -> np.ndarray:
+def _leading(model: onnx.ModelProto, where: str, output: str) -> int | None:
+    """First size of the output's shape of rank two or more; None where shapes do not work out."""
     try:
-        return numpy_helper.to_array(tensor)
-    except Exception as error:
-        raise RefusedInput(f"{where}: weight {tensor.name!r} is damaged: {first_line(error)}") from error
-
-
-def _constant_value(node: onnx.NodeProto, where: str) -> np.ndarray:
-    attribute = node.attribute[0]
-    if attribute.name == "value":
-        return _array(attribute.t, where)
-    value = onnx.helper.get_attribute_value(attribute)
-    kind = np.int64 if attribute.name.startswith("value_int") else np.float32
-    if attribute.name not in ("value_int", "value_ints", "value_float", "value_floats"):
-        raise RefusedInput(f"{where}: constant {node.output[0]!r} ({attribute.name}) is not a number")
-    return np.asarray(value, dtype=kind)
-
-
-def _label(node: onnx.NodeProto) -> str:
-    return node.name or f"{node.op_type}({node.output[0]})"
-
-
-def _shape_text(shapes: dict[str, tuple[int, ...]], node: onnx.NodeProto) -> str:
-    known = [list(shapes[n]) if n in shapes else "?" for n in (*node.input[:1], *node.output[:1])]
-    return f"({node.op_type}, {' -> '.join(map(str, known))})"
+        shape = inferred_shapes(fold(model, where)).get(output, ())
+    except RefusedInput:
+        return None
+    return shape[0] if len(shape) >= 2 else None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import math
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ import numpy as np
 
 from boundcert.errors import RefusedInput, UsageError
 from boundcert.network.check import check_against_runtime
-from boundcert.network.graph import Network, Preprocess
+from boundcert.network.graph import Network, Preprocess, put_in_front
 from boundcert.network.importer import import_bytes, import_file
 from boundcert.network.read import first_line
 
@@ -66,8 +68,7 @@ def load_onnx(
     }
     network = import_file(Path(path), **options)
     if mean is not None or std is not None:
-        options["preprocess"] = normalisation(network.input_shape, mean, std)
-        network = import_file(Path(path), **options)
+        network = put_in_front(network, normalisation(network.input_shape, mean, std))
     if check:
         check_against_runtime(network)
     return network
@@ -89,25 +90,29 @@ def from_torch(module: torch.nn.Module, example: torch.Tensor, **options: object
     """
     import torch
 
-    from boundcert.network.graph import put_in_front
-
+    mean, std, decision = (options.pop(k, None) for k in ("mean", "std", "decision"))
+    if options:
+        raise UsageError(f"unknown option(s) {', '.join(options)}; use mean, std or decision")
     buffer = io.BytesIO()
-    was_training = module.training
-    module.eval()
     try:
-        with torch.no_grad():
+        # a copy: the caller's module keeps its device and its training mode
+        copied = copy.deepcopy(module).cpu().eval()
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             torch.onnx.export(
-                module.cpu(), (example[:1].cpu(),), buffer, opset_version=17, dynamo=False
+                copied,
+                (example[:1].detach().cpu(),),
+                buffer,  # type: ignore[arg-type]
+                opset_version=17,
+                input_names=["input"],
+                output_names=["output"],
+                dynamic_axes={"input": {0: "batch"}, "output": {0: "batch"}},
+                dynamo=False,
             )
     except Exception as error:
         raise RefusedInput(
             f"torch.onnx.export fails on {type(module).__name__}: {first_line(error)}"
         ) from error
-    finally:
-        module.train(was_training)
-    mean, std, decision = (options.pop(k, None) for k in ("mean", "std", "decision"))
-    if options:
-        raise UsageError(f"unknown option(s) {', '.join(options)}; use mean, std or decision")
     network = import_bytes(buffer.getvalue(), type(module).__name__, decision=decision)
     if mean is not None or std is not None:
         network = put_in_front(network, normalisation(network.input_shape, mean, std))  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import onnx
 from onnx import numpy_helper
 
@@ -12,6 +13,8 @@ from boundcert.errors import RefusedInput
 
 #: Protobuf itself stops at 2 GiB.
 LARGEST_FILE = 2**31 - 1
+#: Names of the domain of the standard operators.
+STANDARD = ("", "ai.onnx")
 
 
 def read_model(path: Path) -> tuple[onnx.ModelProto, str]:
@@ -34,11 +37,14 @@ def read_model(path: Path) -> tuple[onnx.ModelProto, str]:
     except OSError as error:
         raise RefusedInput(f"{path}: cannot be read: {error.strerror}") from error
     model = parse_model(data, str(path))
-    if any(t.data_location == onnx.TensorProto.EXTERNAL for t in model.graph.initializer):
-        try:
-            onnx.load_external_data_for_model(model, str(path.parent))
-        except Exception as error:
-            raise RefusedInput(f"{path}: external weights cannot be loaded: {error}") from error
+    try:
+        # does nothing where no tensor is external
+        onnx.load_external_data_for_model(model, str(path.parent))
+    except Exception as error:
+        raise RefusedInput(
+            f"{path}: external weights cannot be loaded: {first_line(error)}; "
+            "keep the data file beside the model, under the name it was exported with"
+        ) from error
     check_model(model, str(path))
     return model, hashlib.sha256(data).hexdigest()
 
@@ -63,13 +69,18 @@ def parse_model(data: bytes, where: str) -> onnx.ModelProto:
         raise RefusedInput(f"{where}: not an ONNX model, or one without any node")
     if not model.opset_import:
         raise RefusedInput(f"{where}: the model does not say which ONNX opset it uses")
-    for entry in model.opset_import:
-        if entry.domain in ("", "ai.onnx") and entry.version < 7:
-            raise RefusedInput(
-                f"{where}: ONNX opset {entry.version}; opset 7 or newer works "
-                "(onnx.version_converter upgrades a model)"
-            )
+    if opset_of(model) < 7:
+        raise RefusedInput(
+            f"{where}: ONNX opset {opset_of(model)}; opset 7 or newer works "
+            "(onnx.version_converter upgrades a model)"
+        )
     return model
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """Version of the standard operators, 0 where the model does not import them."""
+    versions = [e.version for e in model.opset_import if e.domain in STANDARD]
+    return max(versions, default=0)
 
 
 def check_model(model: onnx.ModelProto, where: str) -> None:
@@ -80,6 +91,9 @@ def check_model(model: onnx.ModelProto, where: str) -> None:
     RefusedInput
         With the checker's first line, or the name of the first damaged or non-finite tensor.
     """
+    from boundcert.network.passes.sanity import check_sizes
+
+    check_sizes(model, where)
     try:
         onnx.checker.check_model(model)
     except Exception as error:
@@ -91,9 +105,10 @@ def check_model(model: onnx.ModelProto, where: str) -> None:
             raise RefusedInput(
                 f"{where}: weight {tensor.name!r} is damaged: {first_line(error)}"
             ) from error
-        if values.dtype.kind == "f" and not (abs(values) < float("inf")).all():
+        if values.dtype.kind == "f" and np.isnan(values).any():
             raise RefusedInput(
-                f"{where}: weight {tensor.name!r} of shape {values.shape} holds NaN or infinity"
+                f"{where}: weight {tensor.name!r} of shape {values.shape} holds NaN; "
+                "export the model again from sound weights"
             )
 
 

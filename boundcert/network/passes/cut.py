@@ -6,33 +6,29 @@ import onnx
 
 
 def cut(model: onnx.ModelProto, tensor: str) -> onnx.ModelProto:
-    """A copy of the model whose single output is ``tensor``, without nodes it does not need."""
-    made_by = {name: node for node in model.graph.node for name in node.output}
+    """A copy of the model whose single output is ``tensor``, without what it does not need."""
+    nodes = list(model.graph.node)
+    made_by = {name: k for k, node in enumerate(nodes) for name in node.output if name}
     needed, keep = [tensor], set()
     while needed:
-        name = needed.pop()
-        node = made_by.get(name)
-        if node is None or id(node) in keep:
+        k = made_by.get(needed.pop())
+        if k is None or k in keep:
             continue
-        keep.add(id(node))
-        needed.extend(_reads(node))
+        keep.add(k)
+        needed.extend(_reads(nodes[k]))
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    kept = [i for i, node in enumerate(model.graph.node) if id(node) in keep]
-    nodes = [result.graph.node[i] for i in kept]
-    copies = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
-    del result.graph.node[:]
-    result.graph.node.extend(copies)
+    graph = result.graph
+    copies = [onnx.NodeProto.FromString(nodes[k].SerializeToString()) for k in sorted(keep)]
     used = {name for node in copies for name in _reads(node)} | {tensor}
-    weights = [t for t in model.graph.initializer if t.name in used]
-    dropped = {t.name for t in model.graph.initializer} - used
-    inputs = [v for v in model.graph.input if v.name not in dropped]
-    del result.graph.initializer[:]
-    result.graph.initializer.extend(weights)
-    del result.graph.input[:]
-    result.graph.input.extend(inputs)
-    del result.graph.output[:]
-    result.graph.output.append(onnx.ValueInfoProto(name=tensor))
+    del graph.node[:]
+    graph.node.extend(copies)
+    for k in reversed(range(len(graph.initializer))):
+        if graph.initializer[k].name not in used:
+            del graph.initializer[k]
+    described = {v.name: v for v in [*model.graph.value_info, *model.graph.output]}
+    del graph.output[:]
+    graph.output.append(described.get(tensor, onnx.ValueInfoProto(name=tensor)))
     return result
 
 
@@ -41,6 +37,7 @@ def _reads(node: onnx.NodeProto) -> list[str]:
     names = [n for n in node.input if n]
     for attribute in node.attribute:
         for graph in [attribute.g, *attribute.graphs]:
+            names += [v.name for v in graph.output]
             for inner in graph.node:
                 names += _reads(inner)
     return names

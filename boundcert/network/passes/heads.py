@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import onnx
 
+from boundcert.network.read import STANDARD, opset_of
+
 #: Operators that only reshape or rename between the logits and a head.
 TRANSPARENT = ("Identity", "Cast", "Squeeze", "Unsqueeze", "Flatten", "Reshape")
 HEADS = ("Softmax", "LogSoftmax", "Sigmoid", "ArgMax", "ArgMin", "Hardmax")
@@ -30,12 +32,14 @@ def find_head(model: onnx.ModelProto, output: str, shapes: dict[str, tuple[int, 
 
     ``shapes`` are inferred at batch size one; a softmax over part of the entries is not a head.
     """
-    opset = max((e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), default=1)
+    opset = opset_of(model)
     made_by = {name: node for node in model.graph.node for name in node.output}
     logits, name, dropped, passed = output, output, [], []
     while name in made_by:
         node = made_by[name]
         source = node.input[0] if node.input else ""
+        if node.domain not in STANDARD:
+            break
         if node.op_type in HEADS and _acts_on_all(node, shapes.get(source), opset):
             dropped += [*passed, node.op_type]
             passed = []

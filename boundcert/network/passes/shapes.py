@@ -1,17 +1,12 @@
-"""Static shapes for one sample: pin the batch, fold constants and shape arithmetic, infer."""
+"""Static shapes for one sample: pin the batch, read what was inferred."""
 
 from __future__ import annotations
 
 import onnx
-import onnx.shape_inference
 from onnx import numpy_helper
 
 from boundcert.errors import RefusedInput
 from boundcert.network.passes.choose import dims
-from boundcert.network.read import first_line
-
-#: Largest constant (entries) that folding may create; shape arithmetic is far below.
-LARGEST_FOLD = 64 * 1024 * 1024
 
 
 def pin_input(
@@ -46,10 +41,6 @@ def pin_input(
                     "give one sample's shape with --input-shape 1,3,32,32"
                 )
     set_shape(value, fixed)
-    # declared shapes of inner tensors and outputs may contradict the pinned batch
-    del result.graph.value_info[:]
-    for output in result.graph.output:
-        output.type.tensor_type.ClearField("shape")
     return result
 
 
@@ -90,35 +81,6 @@ def _unbatch(tensor: onnx.TensorProto, is_target: bool, batch: int) -> None:
     if target.ndim == 1 and target.size and target[0] == batch:
         target[0] = 1
         tensor.CopyFrom(numpy_helper.from_array(target, tensor.name))
-
-
-def fold(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
-    """Inline functions, fold constants and shape arithmetic (onnxscript), infer shapes.
-
-    Ensures: nodes with constant operands only are gone. Raises RefusedInput where the tools fail.
-    """
-    from onnxscript import ir, optimizer
-
-    try:
-        if model.functions:
-            model = onnx.inliner.inline_local_functions(model)
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-        graph = ir.serde.deserialize_model(inferred)
-        optimizer.fold_constants(
-            graph,
-            onnx_shape_inference=True,
-            input_size_limit=LARGEST_FOLD,
-            output_size_limit=LARGEST_FOLD,
-        )
-        optimizer.remove_unused_nodes(graph)
-        folded = ir.serde.serialize_model(graph)
-        return onnx.shape_inference.infer_shapes(folded, data_prop=True)
-    except RefusedInput:
-        raise
-    except Exception as error:
-        raise RefusedInput(
-            f"{where}: constants or shapes could not be worked out: {first_line(error)}"
-        ) from error
 
 
 def inferred_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:

@@ -1,0 +1,127 @@
+"""The three kinds of record that a results file holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Raised when a field changes its meaning, so that an old file is never read as a new one.
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was asked for: everything needed to recognise the same command again.
+
+    Attributes
+    ----------
+    schema : :data:`SCHEMA`.
+    version : of boundcert.
+    command : ``certify`` or ``attack``.
+    model, sha256 : the model as the user named it, and the hash of its file.
+    norm : ``l1``, ``l2`` or ``linf``.
+    method : of the lower bounds; None for ``attack``, which has none.
+    certified : whether the lower bounds are certificates.
+    attack : names of the attacks, in order.
+    data, data_sha256 : the data as the user named it, and the hash of the chosen samples.
+    samples : how many.
+    indices : their positions in the data where the user gave them, else None: the first ones.
+    mean, std, range : the normalisation as the user gave it.
+    input, output, input_shape : choices about the model as the user gave them.
+    decision : how the logits decide: ``max``, ``min`` or ``sign``.
+    device : where matrix products ran.
+    layers : whether samples carry their layers.
+    correct_only : whether the summary's means leave out misclassified samples.
+    """
+
+    schema: int
+    version: str
+    command: str
+    model: str
+    sha256: str
+    norm: str
+    method: str | None
+    certified: bool
+    attack: tuple[str, ...]
+    data: str
+    data_sha256: str
+    samples: int
+    indices: tuple[int, ...] | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    range: tuple[float, ...] | None
+    input: str | None
+    output: str | None
+    input_shape: tuple[int, ...] | None
+    decision: str
+    device: str
+    layers: bool
+    correct_only: bool
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One stage of the network: how far the value in front of it may be moved.
+
+    Attributes
+    ----------
+    name, op : node names and operators, joined by ``+``.
+    kappa : None where it is not finite: any move is harmless, or nothing is known.
+    """
+
+    name: str
+    op: str
+    kappa: float | None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The bracket of one sample.
+
+    Attributes
+    ----------
+    index : position in the data.
+    label : the data's class, None when unlabelled.
+    predicted : the class that onnxruntime gives; −1 where its logits are not finite.
+    lower : 0 where nothing is proved; None for ``attack``.
+    upper, attack : norm of a confirmed adversarial perturbation and who found it, None without.
+    layers : the stages in order, empty unless asked for.
+    """
+
+    index: int
+    label: int | None
+    predicted: int
+    lower: float | None
+    upper: float | None
+    attack: str | None
+    layers: tuple[LayerCost, ...] = ()
+
+    @property
+    def correct(self) -> bool | None:
+        """Whether the network is right, None when unlabelled."""
+        return None if self.label is None else self.label == self.predicted
+
+    @property
+    def crossed(self) -> bool:
+        """Whether the lower bound exceeds the attack, which a certificate never does."""
+        return self.lower is not None and self.upper is not None and self.lower > self.upper
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A finished run.
+
+    Attributes
+    ----------
+    samples : number of samples that the means are over.
+    accuracy : over all samples of the file, None without labels.
+    mean_lower, mean_upper : over the samples that have one, None if none has.
+    violations : samples whose lower bound exceeds their upper bound; 0 for a certificate.
+    seconds : wall time of the process that finished the file.
+    """
+
+    samples: int
+    accuracy: float | None
+    mean_lower: float | None
+    mean_upper: float | None
+    violations: int
+    seconds: float

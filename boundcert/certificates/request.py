@@ -1,0 +1,54 @@
+"""What can be asked for. Nothing heavy is imported, so a command line is checked at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model, and how it is to be read; see :func:`boundcert.load_onnx`.
+
+    Attributes
+    ----------
+    path : None for the demo.
+    range : (lo, hi) of the inputs that the model expects for data in [0, 1], before mean and std.
+    """
+
+    path: Path | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    range: tuple[float, ...] | None = None
+    input: str | None = None
+    output: str | None = None
+    input_shape: tuple[int, ...] | None = None
+    decision: str | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to bound, and how.
+
+    Attributes
+    ----------
+    data : as for :func:`boundcert.load_data`, or ``random:N:LO:HI``; None for the demo's.
+    samples : the first so many, 0 for all, None for a default.
+    indices : positions in the data, instead of ``samples``.
+    method : of the lower bounds; None for upper bounds only.
+    attacks : names, none for lower bounds only.
+    layers : whether samples carry their layers.
+    correct_only : whether the summary leaves out misclassified samples.
+    """
+
+    model: ModelOptions = field(default_factory=ModelOptions)
+    data: str | None = None
+    data_dir: Path | None = None
+    samples: int | None = None
+    indices: tuple[int, ...] | None = None
+    norm: str = "l2"
+    method: str | None = "walk"
+    attacks: tuple[str, ...] = ("deepfool",)
+    device: str = "cpu"
+    layers: bool = False
+    correct_only: bool = False

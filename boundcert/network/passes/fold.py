@@ -1,0 +1,130 @@
+"""Fold constants and shape arithmetic with onnxscript, and infer every shape."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from typing import Any
+
+import onnx
+import onnx.shape_inference
+
+from boundcert.errors import RefusedInput
+from boundcert.network.passes.pools import settle_first_pool
+from boundcert.network.passes.sanity import LARGEST_TENSOR, LARGEST_TOTAL, check_shapes
+from boundcert.network.passes.shapes import inferred_shapes
+from boundcert.network.read import STANDARD, first_line
+
+#: Operators that may be evaluated on constants: shape arithmetic and cheap array functions.
+#: The reference evaluator runs in Python, so anything heavier (a convolution of constants, a
+#: loop) could take for ever in a hostile file; it is listed as not foldable instead.
+FOLDABLE = frozenset(
+    """Abs Add And Cast CastLike Ceil Clip Concat ConstantOfShape Cos DequantizeLinear Div Equal
+    Erf Exp Expand EyeLike Flatten Floor Gather GatherElements GatherND Gemm Greater
+    GreaterOrEqual Identity Less LessOrEqual Log MatMul Max Mean Min Mod Mul Neg NonZero Not OneHot
+    Or Pad Pow Range Reciprocal ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Relu Reshape
+    Round ScatterElements ScatterND Shape Sigmoid Sign Sin Size Slice Softmax Sqrt Squeeze Sub Sum
+    Tanh Tile Transpose Trilu Unsqueeze Where Xor""".split()
+)
+#: Their result is no larger than their input, so an unknown output shape is no danger.
+SHRINKING = frozenset({"NonZero"})
+
+
+def infer(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    """Shapes by onnx, every one of them checked to be possible.
+
+    Raises
+    ------
+    RefusedInput
+        Shape inference fails, or some tensor would be too large to hold.
+    """
+    # first without data: propagated shape tensors are held entry by entry
+    for with_data in (False, True):
+        try:
+            inferred = onnx.shape_inference.infer_shapes(model, data_prop=with_data)
+        except Exception as error:
+            raise RefusedInput(
+                f"{where}: shapes do not fit together: {first_line(error)}"
+            ) from error
+        weights = {t.name for t in model.graph.initializer}
+        shapes = inferred_shapes(inferred)
+        check_shapes({k: v for k, v in shapes.items() if k not in weights}, where)
+    return inferred
+
+
+def settled(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    """:func:`infer`, with the pools rewritten whose size onnx gets wrong."""
+    inferred = infer(model, where)
+    while settle_first_pool(inferred):
+        del inferred.graph.value_info[:]
+        for output in inferred.graph.output:
+            output.type.tensor_type.ClearField("shape")
+        inferred = infer(inferred, where)
+    return inferred
+
+
+def fold(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    """Fold constants and shape arithmetic, drop unused nodes, infer shapes.
+
+    Requires a tidied model whose input has a static shape. Ensures: nodes with constant operands
+    only are gone as far as :data:`FOLDABLE` goes, and no tensor is too large.
+
+    Raises
+    ------
+    RefusedInput
+        The tools fail on the model.
+    """
+    from onnxscript import ir, optimizer
+
+    logger = logging.getLogger("onnxscript.optimizer")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            graph = ir.serde.deserialize_model(settled(model, where))
+            optimizer.fold_constants(
+                graph,
+                onnx_shape_inference=True,
+                output_size_limit=LARGEST_TENSOR,
+                should_fold=Budget().may_fold,
+            )
+            optimizer.remove_unused_nodes(graph)
+            folded = ir.serde.serialize_model(graph)
+    except RefusedInput:
+        raise
+    except Exception as error:
+        raise RefusedInput(
+            f"{where}: constants or shapes could not be worked out: {first_line(error)}"
+        ) from error
+    finally:
+        logger.setLevel(level)
+    return settled(folded, where)
+
+
+class Budget:
+    """Which nodes to evaluate on constants: known operator, known size, bearable in total."""
+
+    def __init__(self) -> None:
+        self.left = LARGEST_TOTAL
+
+    def may_fold(self, node: Any) -> bool:
+        """Asked by onnxscript before it evaluates a node."""
+        if node.domain not in STANDARD or node.op_type not in FOLDABLE:
+            return False
+        shape = _size(node.outputs[0])
+        if shape is None:
+            return node.op_type in SHRINKING
+        cost = math.prod(shape)
+        if node.op_type in ("MatMul", "Gemm"):
+            cost *= max(_size(node.inputs[0]) or [LARGEST_TOTAL]) // 64 + 1
+        self.left -= cost
+        return self.left >= 0
+
+
+def _size(value: Any) -> list[int] | None:
+    shape = value.shape
+    if shape is None or not all(isinstance(n, int) for n in shape):
+        return None
+    return list(shape)

@@ -1,0 +1,175 @@
+"""Look at a model in plain Python before any native code or allocation trusts it.
+
+A file may declare anything: a tensor of 10¹² entries in ten bytes, functions that call
+themselves. The ONNX checker, shape inference and onnxruntime are native code that follows such
+declarations; what is refused here never reaches them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import onnx
+
+from boundcert.errors import RefusedInput
+
+#: Most entries one computed tensor may have (512 MiB in float64).
+LARGEST_TENSOR = 2**26
+#: Most entries that all computed tensors of one sample, or all folded constants, may have.
+LARGEST_TOTAL = 2**28
+#: Most entries a weight may have; it also has to be there.
+LARGEST_WEIGHT = 2**31
+#: Most nodes after inlining functions, and the deepest nesting of subgraphs.
+MOST_NODES, DEEPEST = 1_000_000, 16
+#: Bits an entry of each element type takes in raw data.
+BITS = {
+    onnx.TensorProto.FLOAT: 32,
+    onnx.TensorProto.UINT8: 8,
+    onnx.TensorProto.INT8: 8,
+    onnx.TensorProto.UINT16: 16,
+    onnx.TensorProto.INT16: 16,
+    onnx.TensorProto.INT32: 32,
+    onnx.TensorProto.INT64: 64,
+    onnx.TensorProto.BOOL: 8,
+    onnx.TensorProto.FLOAT16: 16,
+    onnx.TensorProto.DOUBLE: 64,
+    onnx.TensorProto.UINT32: 32,
+    onnx.TensorProto.UINT64: 64,
+    onnx.TensorProto.BFLOAT16: 16,
+}
+_FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
+
+
+def check_sizes(model: onnx.ModelProto, where: str) -> None:
+    """Refuse declared sizes that are not there, and shapes no classifier has.
+
+    Requires a parsed model with its external data loaded. Ensures that reading any of its
+    tensors takes no more memory than the file itself.
+
+    Raises
+    ------
+    RefusedInput
+        Names the first tensor or input that is impossible.
+    """
+    for graph in graphs(model.graph, where):
+        if graph.sparse_initializer:
+            name = graph.sparse_initializer[0].values.name
+            raise RefusedInput(
+                f"{where}: weight {name!r} is a sparse initialiser; export it as a dense one"
+            )
+        for tensor in graph.initializer:
+            _check_tensor(tensor, where)
+        for node in graph.node:
+            _check_attributes(node, where)
+        for value in graph.input:
+            sizes = [d.dim_value for d in value.type.tensor_type.shape.dim]
+            if math.prod(max(n, 1) for n in sizes) > LARGEST_TENSOR:
+                raise RefusedInput(
+                    f"{where}: input {value.name!r} declares shape {sizes}; "
+                    f"at most {LARGEST_TENSOR} entries work"
+                )
+    for function in model.functions:
+        for node in function.node:
+            _check_attributes(node, where)
+
+
+def check_functions(model: onnx.ModelProto, where: str) -> None:
+    """Refuse local functions that call themselves or unfold without end.
+
+    Ensures that inlining ends, with at most :data:`MOST_NODES` nodes.
+    """
+    bodies = {(f.domain, f.name): f for f in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def size_of(key: tuple[str, str], callers: tuple[tuple[str, str], ...]) -> int:
+        if key in callers or len(callers) > DEEPEST:
+            raise RefusedInput(f"{where}: function {key[1]!r} calls itself, or is nested too deep")
+        if key not in sizes:
+            sizes[key] = sum(
+                size_of((n.domain, n.op_type), (*callers, key))
+                if (n.domain, n.op_type) in bodies
+                else 1
+                for n in _all_nodes(bodies[key].node)
+            )
+        return sizes[key]
+
+    total = sum(
+        size_of((n.domain, n.op_type), ()) if (n.domain, n.op_type) in bodies else 1
+        for n in _all_nodes(model.graph.node)
+    )
+    if total > MOST_NODES:
+        raise RefusedInput(f"{where}: {total} nodes once functions are inlined; {MOST_NODES} work")
+
+
+def check_shapes(shapes: dict[str, tuple[int, ...]], where: str) -> None:
+    """Refuse a model whose computed tensors (weights not among them) are too large to hold."""
+    for name, shape in shapes.items():
+        if any(n < 0 for n in shape) or math.prod(shape) > LARGEST_TENSOR:
+            raise RefusedInput(
+                f"{where}: tensor {name!r} would have shape {list(shape)}; "
+                f"at most {LARGEST_TENSOR} entries work"
+            )
+    total = sum(math.prod(shape) for shape in shapes.values())
+    if total > LARGEST_TOTAL:
+        raise RefusedInput(
+            f"{where}: the tensors of one sample have {total} entries; {LARGEST_TOTAL} work"
+        )
+
+
+def graphs(graph: onnx.GraphProto, where: str, depth: int = 0) -> Iterator[onnx.GraphProto]:
+    """A graph and all subgraphs in it."""
+    if depth > DEEPEST:
+        raise RefusedInput(f"{where}: subgraphs are nested more than {DEEPEST} deep")
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from graphs(attribute.g, where, depth + 1)
+            for inner in attribute.graphs:
+                yield from graphs(inner, where, depth + 1)
+
+
+def _all_nodes(nodes: object, depth: int = 0) -> Iterator[onnx.NodeProto]:
+    for node in nodes:  # type: ignore[attr-defined]
+        yield node
+        for attribute in node.attribute:
+            for inner in [attribute.g, *attribute.graphs]:
+                yield from _all_nodes(inner.node, depth + 1)
+
+
+def _check_attributes(node: onnx.NodeProto, where: str) -> None:
+    for attribute in node.attribute:
+        for tensor in [*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors]:
+            _check_tensor(tensor, where, f"of node {node.name or node.op_type!r}")
+        if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
+            raise RefusedInput(
+                f"{where}: node {node.name or node.op_type!r} holds a sparse tensor; "
+                "export it as a dense one"
+            )
+
+
+def _check_tensor(tensor: onnx.TensorProto, where: str, place: str = "") -> None:
+    label = f"{where}: weight {tensor.name!r}" + (f" {place}" if place else "")
+    if any(n < 0 for n in tensor.dims):
+        raise RefusedInput(f"{label} has a negative size: {list(tensor.dims)}")
+    count = math.prod(tensor.dims)
+    if count > LARGEST_WEIGHT:
+        raise RefusedInput(f"{label} declares {list(tensor.dims)} entries, which cannot be")
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        raise RefusedInput(f"{label} is external data that was not loaded")
+    if tensor.data_type == onnx.TensorProto.STRING:
+        present = count
+    elif tensor.data_type not in BITS:
+        kind = onnx.TensorProto.DataType.keys()
+        name = kind[tensor.data_type] if 0 <= tensor.data_type < len(kind) else tensor.data_type
+        raise RefusedInput(f"{label} has element type {name}; real numbers of 8 to 64 bits work")
+    elif tensor.HasField("raw_data"):
+        present = len(tensor.raw_data) * 8 // BITS[tensor.data_type]
+    else:
+        present = max(len(getattr(tensor, name)) for name in _FIELDS)
+    if present != count:
+        raise RefusedInput(
+            f"{label} declares shape {list(tensor.dims)} but holds {present} values; "
+            "the file is damaged"
+        )

@@ -1,0 +1,46 @@
+"""What the command line tests share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Files(NamedTuple):
+    """Paths of the small model, its data, and data of another shape."""
+
+    model: Path
+    data: Path
+    wide: Path
+
+
+class Result(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Result]
+
+
+def refused(result: Result, code: int, *words: str) -> None:
+    """One message on stderr, nothing on stdout, no traceback, and the exit code."""
+    assert result.code == code, result
+    assert result.out == ""
+    assert result.err.startswith("boundcert: ") and result.err.count("boundcert: ") == 1
+    assert "Traceback" not in result.err and "internal error" not in result.err
+    for word in words:
+        assert word in result.err, (word, result.err)
+
+
+def parsed(text: str) -> list[dict[str, Any]]:
+    """JSON lines, strictly: no NaN or infinity."""
+
+    def never(name: str) -> Any:
+        raise AssertionError(f"{name} in a results file")
+
+    return [json.loads(line, parse_constant=never) for line in text.splitlines()]

@@ -1,0 +1,63 @@
+"""The valid models that fuzzing starts from."""
+
+from __future__ import annotations
+
+import numpy as np
+from network.models import cnn, mlp, model, node, weights
+
+from boundcert.demo import model_path
+
+
+def seeds() -> list[bytes]:
+    """Serialised: an MLP, a CNN, a model of many operators, one with 1-D windows, the demo."""
+    made = [mlp(), cnn(), _many(), _windows()]
+    return [m.SerializeToString() for m in made] + [model_path().read_bytes()]
+
+
+def _many():  # type: ignore[no-untyped-def]
+    nodes = [
+        node("Slice", "x starts ends axes", "a", name="slice"),
+        node("Pad", "a pads fill", "b", mode="constant", name="pad"),
+        node("Split", "b", "l r", axis=1, name="split"),
+        node("PRelu", "l slope", "p", name="prelu"),
+        node("Tanh", "r", "t", name="tanh"),
+        node("Mul", "p t", "m", name="product"),
+        node("Concat", "m p", "c", axis=1, name="concat"),
+        node("Transpose", "c", "d", perm=[0, 1], name="transpose"),
+        node("Clip", "d low high", "e", name="clip"),
+        node("ReduceMean", "e", "mean", axes=[1], keepdims=1, name="mean"),
+        node("Sub", "e mean", "centred", name="centre"),
+        node("MatMul", "centred w", "z", name="matmul"),
+        node("ArgMax", "z", "y", axis=1, name="head"),
+    ]
+    constants = {
+        "starts": np.array([1]),
+        "ends": np.array([2**31]),
+        "axes": np.array([1]),
+        "pads": np.array([0, 1, 0, 2]),
+        "fill": np.array(0.5, np.float32),
+        "slope": np.array([0.2], np.float32),
+        "low": np.array(-1, np.float32),
+        "high": np.array(1, np.float32),
+        "w": weights(8, 3),
+    }
+    return model(nodes, ["N", 6], constants, out_kind=7)
+
+
+def _windows():  # type: ignore[no-untyped-def]
+    nodes = [
+        node("ConvTranspose", "x k", "a", strides=[2], pads=[1, 0], output_padding=[1], name="up"),
+        node("LRN", "a", "b", size=3, alpha=0.1, beta=0.75, bias=1.0, name="lrn"),
+        node("AveragePool", "b", "c", kernel_shape=[3], strides=[2], pads=[1, 1], name="mean"),
+        node("LpPool", "c", "d", kernel_shape=[2], strides=[1], p=2, name="lp"),
+        node("GlobalMaxPool", "d", "e", name="top"),
+        node("Squeeze", "e two", "f", name="squeeze"),
+        node("Gemm", "f w b", "y", alpha=0.5, beta=2.0, transB=1, name="logits"),
+    ]
+    constants = {
+        "k": weights(2, 3, 3),
+        "two": np.array([2]),
+        "w": weights(3, 3),
+        "b": weights(1),
+    }
+    return model(nodes, [1, 2, 5], constants)
