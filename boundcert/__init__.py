@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from boundcert.attacks import attack
-    from boundcert.certify import Bracket, Radii, brackets, certify
+    from boundcert.certify import Bracket, Radii, attack, brackets, certify
     from boundcert.data import DataSet, load_data
     from boundcert.network.graph import Network
     from boundcert.network.load import from_torch, load_onnx
@@ -26,7 +25,7 @@ _HOMES = {
     "Network": "boundcert.network.graph",
     "Norm": "boundcert.norms",
     "Radii": "boundcert.certify",
-    "attack": "boundcert.attacks",
+    "attack": "boundcert.certify",
     "brackets": "boundcert.certify",
     "certify": "boundcert.certify",
     "from_torch": "boundcert.network.load",

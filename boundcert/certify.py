@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from boundcert.attacks import AttackResult
 from boundcert.attacks import attack as run_attacks
 from boundcert.bounds.methods import Bounder, Stage, method
 from boundcert.bounds.propagate import Evaluation
@@ -30,9 +31,9 @@ class Radii:
     lower : (N,) radii in the units of the data. Certified if ``certified``: no perturbation of
         smaller norm changes the class of the network in exact arithmetic. 0: nothing is proved.
     predicted : (N,) int64, the class each radius keeps.
-    kappa : (N, stages + 1) how far the value in front of each stage may be moved without
-        changing the class; column 0 is the input, the last the distance at the head.
-    stages : the blocks between those values.
+    kappa : (N, stages) how far the value in front of each stage may be moved without changing
+        the class; column 0 is the input, the last the distance at the affine head.
+    stages : the blocks of layers behind those values.
     norm, method, certified : what was asked for.
     """
 
@@ -99,7 +100,7 @@ def certify(
     bounder = Prepared(network, norm, method, device)
     rows = network.prepare(x)
     parts = [bounder(rows[a:b], progress) for a, b in chunks(network, len(rows))]
-    width = len(bounder.stages) + 1
+    width = len(bounder.stages)
     return Radii(
         np.concatenate([p[0] for p in parts]) if parts else np.zeros(0),
         np.concatenate([p[1] for p in parts]) if parts else np.zeros(0, dtype=np.int64),
@@ -108,6 +109,48 @@ def certify(
         bounder.norm,
         method,
         bounder.certified,
+    )
+
+
+def attack(
+    network: Network,
+    x: np.ndarray,
+    norm: Norm | str | float = 2,
+    attacks: Sequence[str] = ("deepfool",),
+    *,
+    device: str = "cpu",
+    progress: Callable[[int], None] | None = None,
+) -> AttackResult:
+    """Upper bounds: the nearest adversarial point that the attacks find and onnxruntime confirms.
+
+    Parameters
+    ----------
+    network, x, norm, device, progress : as for :func:`certify`.
+    attacks : names out of ``deepfool``, ``fgs``, ``fgv``.
+
+    Returns
+    -------
+    AttackResult : ``upper`` (N,) in the units of the data, NaN where nothing was found;
+        ``attack``, the attack that found it; ``points`` (N, *input_shape) float32.
+
+    Raises
+    ------
+    RefusedInput, UsageError
+    """
+    where = usable_device(device)
+    moved = network if where.type == "cpu" else network.to(where)
+    rows = network.prepare(x)
+    with torch.no_grad():
+        label = [network.logits(rows[a:b]).argmax(dim=1) for a, b in chunks(network, len(rows))]
+    return run_attacks(
+        moved,
+        Runtime(network.source, network.input_shape),
+        rows.to(where),
+        (torch.cat(label) if label else torch.zeros(0, dtype=torch.int64)).to(where),
+        norm,
+        tuple(attacks),
+        chunk=max((b - a for a, b in chunks(network, len(rows))), default=1),
+        progress=progress,
     )
 
 

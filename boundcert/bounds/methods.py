@@ -29,8 +29,8 @@ class Bounds:
     Attributes
     ----------
     radius : (B,) lower bounds (certified, unless the method says otherwise); 0 where none.
-    kappa : (B, stages + 1) how far the value in front of each stage may be moved; the last
-        column is the distance at the head.
+    kappa : (B, stages) how far the value in front of each stage may be moved without changing
+        the class: the first column is the input, the last the distance at the affine head.
     """
 
     radius: torch.Tensor

@@ -92,12 +92,14 @@ class Peck2017:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """The layers as the dissertation counts them; the MLP at the end is one."""
+        """The layers as the dissertation counts them: the MLP at the end is one, and behind it
+        comes the softmax, whose distance δ (equation 3.12) starts the walk."""
         nodes = self.network.nodes
-        return tuple(
+        blocks = (
             Stage("+".join(nodes[k].name for k in b.nodes), "+".join(nodes[k].op for k in b.nodes))
             for b in self.blocks
         )
+        return (*blocks, Stage("softmax", "Softmax"))
 
     def __call__(self, evaluation: Evaluation, label: torch.Tensor) -> Bounds:
         """Algorithm 5.1 for a batch, label (B,) the predicted classes. Not certified."""

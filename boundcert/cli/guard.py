@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
-from typing import ParamSpec
+from types import FrameType
+from typing import NoReturn, ParamSpec
 
 import typer
 
@@ -25,32 +28,60 @@ def guarded(command: Callable[Given, None]) -> Callable[Given, None]:
 
     @functools.wraps(command)
     def run(*args: Given.args, **kwargs: Given.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except (typer.Exit, typer.Abort):
-            raise
-        except BrokenPipeError:
-            # whoever read our output has gone: nothing is left to say, also not at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(1) from None
-        except KeyboardInterrupt:
-            _stop("interrupted; --resume continues a run that has an --out", INTERRUPTED)
-        except BoundcertError as error:
-            _stop(str(error), error.exit_code)
-        except MemoryError:
-            _stop("out of memory; take fewer samples or a smaller model", 1)
-        except Exception as error:
-            told = str(error).strip() or "no message"
-            _stop(
-                f"internal error, please report it with the command and the model: "
-                f"{type(error).__name__}: {told} (BOUNDCERT_DEBUG=1 shows where)",
-                1,
-            )
+        with _CtrlC() as ctrl_c:
+            try:
+                command(*args, **kwargs)
+            except (typer.Exit, typer.Abort):
+                raise
+            except BaseException as error:
+                if ctrl_c.pressed or isinstance(error, KeyboardInterrupt):
+                    _stop("interrupted; --resume continues a run that has an --out", INTERRUPTED)
+                _end(error)
 
     return run
 
 
-def _stop(message: str, code: int) -> None:
+class _CtrlC:
+    """Remembers Ctrl-C: compiled code turns its KeyboardInterrupt into other errors."""
+
+    def __init__(self) -> None:
+        self.pressed = False
+        self.main = threading.current_thread() is threading.main_thread()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.pressed = True
+        raise KeyboardInterrupt
+
+    def __enter__(self) -> _CtrlC:
+        if self.main:  # signals are only ever handled there
+            self.before = signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.main:
+            signal.signal(signal.SIGINT, self.before)
+
+
+def _end(error: BaseException) -> NoReturn:
+    if isinstance(error, BrokenPipeError):
+        # whoever read our output has gone: nothing is left to say, also not at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1)
+    if isinstance(error, BoundcertError):
+        _stop(str(error), error.exit_code)
+    if isinstance(error, MemoryError):
+        _stop("out of memory; take fewer samples or a smaller model", 1)
+    if not isinstance(error, Exception):
+        raise error
+    told = str(error).strip() or "no message"
+    _stop(
+        f"internal error, please report it with the command and the model: "
+        f"{type(error).__name__}: {told} (BOUNDCERT_DEBUG=1 shows where)",
+        1,
+    )
+
+
+def _stop(message: str, code: int) -> NoReturn:
     if os.environ.get("BOUNDCERT_DEBUG") == "1":
         traceback.print_exc()
     print(f"boundcert: {message}", file=sys.stderr, flush=True)

@@ -97,7 +97,8 @@ def check_model(model: onnx.ModelProto, where: str) -> None:
     try:
         onnx.checker.check_model(model)
     except Exception as error:
-        raise RefusedInput(f"{where}: the model is invalid: {first_line(error)}") from error
+        reason = " ".join(str(error).split("==> Context")[0].split())
+        raise RefusedInput(f"{where}: the model is invalid: {reason[:300]}") from error
     for tensor in model.graph.initializer:
         try:
             values = numpy_helper.to_array(tensor)

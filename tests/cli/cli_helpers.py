@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from boundcert.certify import Bracket
 
 
 class Files(NamedTuple):
@@ -44,3 +48,11 @@ def parsed(text: str) -> list[dict[str, Any]]:
         raise AssertionError(f"{name} in a results file")
 
     return [json.loads(line, parse_constant=never) for line in text.splitlines()]
+
+
+def made_up(*given: object, indices: list[int], **named: object) -> Iterator[list[Bracket]]:
+    """Stands in for ``brackets``: sample k has the bound k/7, after a while."""
+    from boundcert.certify import Bracket
+
+    time.sleep(0.03)
+    yield [Bracket(k, 0, k / 7, None, None, ()) for k in indices]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -113,3 +116,30 @@ def test_unexpected_error(call: Call, files: Files, monkeypatch: pytest.MonkeyPa
     assert "ZeroDivisionError: oops" in result.err and "Traceback" not in result.err
     monkeypatch.setenv("BOUNDCERT_DEBUG", "1")
     assert "Traceback" in call("certify", files.model, "--data", files.data).err
+
+
+def test_ctrl_c_inside_compiled_code(
+    call: Call, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numba, among others, answers an interrupt with an error of its own."""
+    from boundcert import run as glue
+
+    def interrupted(*given: object, **named: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise SystemError("returned a result with an exception set") from None
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(glue, "brackets", interrupted)
+    refused(call("certify", files.model, "--data", files.data), 130, "interrupted")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_reader_goes_away(files: Files) -> None:
+    command = [sys.executable, "-m", "boundcert.cli.main", "data", "list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 1

@@ -11,22 +11,31 @@ import time
 from pathlib import Path
 
 import pytest
-from cli.cli_helpers import Call, Files, parsed, refused
+from cli.cli_helpers import Call, Files, made_up, parsed, refused
 
 from boundcert import run as glue
 
-#: The command line with small, slow blocks, so that a kill finds it anywhere.
-SLOW = """
-import sys, time
+#: Loads everything once, then runs the command line in a fresh child for every line of input,
+#: with small and slow blocks, so that a kill finds it anywhere.
+SERVER = """
+import os, sys
+sys.path.insert(0, sys.argv.pop(1))
+from cli.cli_helpers import made_up
 from boundcert import run as glue
 from boundcert.cli.main import run
 glue.BLOCK_SAMPLES = 1
-honest = glue.brackets
-def slow(*given, **named):
-    time.sleep(0.03)
-    yield from honest(*given, **named)
-glue.brackets = slow
-run(sys.argv[1:])
+glue.brackets = made_up
+network = glue.load_model(glue.ModelOptions(sys.argv[3]))
+glue.load_model = lambda options: network
+errors = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        os.dup2(errors, 1)
+        os.dup2(errors, 2)
+        run(sys.argv[2:])
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -144,44 +153,46 @@ def test_damaged_files_are_refused(call: Call, files: Files, whole: bytes, tmp_p
         assert out.read_bytes() == b"".join(content)
 
 
-def start(files: Files, out: Path) -> subprocess.Popen[str]:
-    arguments = [sys.executable, "-c", SLOW, *command(files, out, "--resume")]
-    return subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=out.parent
-    )
-
-
-def wait_for(out: Path, size: int, process: subprocess.Popen[str]) -> None:
+def wait_for(out: Path, size: int) -> None:
     limit = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < limit:
+    while time.monotonic() < limit:
         if out.exists() and out.stat().st_size > size:
             return
-        time.sleep(0.005)
+        time.sleep(0.002)
+    raise AssertionError(f"{out} does not grow beyond {size} bytes")
 
 
-def test_kill_and_interrupt(call: Call, files: Files, whole: bytes, tmp_path: Path) -> None:
-    out = tmp_path / "killed.jsonl"
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_kill_and_interrupt(
+    call: Call, files: Files, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    out, errors = tmp_path / "killed.jsonl", tmp_path / "errors.txt"
+    tests = str(Path(__file__).resolve().parents[1])
+    arguments = [sys.executable, "-c", SERVER, tests, str(errors)]
+    arguments += command(files, out, "--resume")
     kept, rng = b"", random.Random(0)
-    for sent in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
-        process = start(files, out)
-        wait_for(out, len(kept), process)
-        time.sleep(rng.uniform(0, 0.2))
-        process.send_signal(sent)
-        _, err = process.communicate(timeout=60)
-        data = out.read_bytes()
-        assert data.startswith(kept)  # finished samples stay byte for byte
-        kept = data[: data.rindex(b"\n") + 1]
-        if sent == signal.SIGINT:
-            assert process.returncode == 130, err
-            assert "Traceback" not in err and "interrupted" in err and data == kept
-        else:
-            assert process.returncode == -signal.SIGKILL
+    with subprocess.Popen(
+        arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as server:
+        assert server.stdin and server.stdout
+        for sent in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.SIGKILL):
+            server.stdin.write("go\n")
+            child = int(server.stdout.readline())
+            wait_for(out, len(kept))
+            time.sleep(rng.uniform(0, 0.15))
+            os.kill(child, sent)
+            code, data = int(server.stdout.readline()), out.read_bytes()
+            assert data.startswith(kept)  # finished samples stay byte for byte
+            kept = data[: data.rindex(b"\n") + 1]
+            assert code == (130 if sent == signal.SIGINT else -signal.SIGKILL), errors.read_text()
+        server.stdin.close()
+    assert "interrupted" in errors.read_text() and "Traceback" not in errors.read_text()
+    monkeypatch.setattr(glue, "brackets", made_up)
     assert call(*command(files, out, "--resume")).code == 0
-    assert out.read_bytes().startswith(kept)
-    ours, theirs = (parsed(data.decode()) for data in (out.read_bytes(), whole))
-    assert [s["index"] for s in ours[1:-1]] == list(range(30))
-    for mine, other in zip(ours[1:-1], theirs[1:-1]):
-        assert mine["lower"] == pytest.approx(other["lower"], rel=1e-12)
+    assert out.read_bytes().startswith(kept) and 2 < kept.count(b"\n") < 31
+    _, *samples, summary = parsed(out.read_text())
+    assert [(s["index"], s["lower"]) for s in samples] == [(k, k / 7) for k in range(30)]
+    assert summary["samples"] == 30
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs file size limits")

@@ -47,17 +47,16 @@ def _many():  # type: ignore[no-untyped-def]
 def _windows():  # type: ignore[no-untyped-def]
     nodes = [
         node("ConvTranspose", "x k", "a", strides=[2], pads=[1, 0], output_padding=[1], name="up"),
-        node("LRN", "a", "b", size=3, alpha=0.1, beta=0.75, bias=1.0, name="lrn"),
-        node("AveragePool", "b", "c", kernel_shape=[3], strides=[2], pads=[1, 1], name="mean"),
+        node("AveragePool", "a", "c", kernel_shape=[3], strides=[2], pads=[1, 1], name="mean"),
         node("LpPool", "c", "d", kernel_shape=[2], strides=[1], p=2, name="lp"),
         node("GlobalMaxPool", "d", "e", name="top"),
         node("Squeeze", "e two", "f", name="squeeze"),
-        node("Gemm", "f w b", "y", alpha=0.5, beta=2.0, transB=1, name="logits"),
+        node("Gemm", "f w bias", "y", alpha=0.5, beta=2.0, transB=1, name="logits"),
     ]
     constants = {
         "k": weights(2, 3, 3),
         "two": np.array([2]),
         "w": weights(3, 3),
-        "b": weights(1),
+        "bias": weights(1),
     }
     return model(nodes, [1, 2, 5], constants)

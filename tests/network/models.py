@@ -28,6 +28,7 @@ def model(
     opset: int = 17,
     kind: int = FLOAT,
     out_kind: int | None = None,
+    rank: int = 2,
     functions: Sequence[onnx.FunctionProto] = (),
     domains: Sequence[str] = (),
 ) -> onnx.ModelProto:
@@ -36,7 +37,7 @@ def model(
         list(nodes),
         "test",
         [helper.make_tensor_value_info("x", kind, list(shape))],
-        [helper.make_tensor_value_info(name, out_kind or kind, None) for name in outputs],
+        [helper.make_tensor_value_info(n, out_kind or kind, [None] * rank) for n in outputs],
         [numpy_helper.from_array(np.asarray(v), k) for k, v in (constants or {}).items()],
     )
     imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(d, 1) for d in domains)]
@@ -80,7 +81,8 @@ def cnn(shape: Sequence[int | str | None] = ("N", 2, 6, 6)) -> onnx.ModelProto:
         node("Conv", "x k b", "c", pads=[1, 1, 1, 1], kernel_shape=[3, 3], name="conv"),
         node("BatchNormalization", "c s t m v", "n", epsilon=1e-3, name="norm"),
         node("Elu", "n", "e", alpha=0.5, name="elu"),
-        node("MaxPool", "e", "p", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1, name="pool"),
+        node("LRN", "e", "r", size=3, alpha=0.1, beta=0.75, bias=1.0, name="lrn"),
+        node("MaxPool", "r", "p", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1, name="pool"),
         node("Sigmoid", "p", "g", name="gate"),
         node("Mul", "p g", "q", name="gated"),
         node("Shape", "q", "sh", name="shape"),

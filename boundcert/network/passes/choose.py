@@ -38,6 +38,8 @@ def choose_ends(
             f"{where}: the model computes from {len(inputs)} inputs ({', '.join(inputs)}); "
             "a radius needs exactly one: make the others constants (initialisers)"
         )
+    if chosen_out == chosen_in:
+        raise RefusedInput(f"{where}: output {chosen_out!r} is the input itself; nothing to bound")
     value = inputs[chosen_in]
     kind = value.type.tensor_type.elem_type
     if not value.type.HasField("tensor_type") or kind not in FLOAT_TYPES:

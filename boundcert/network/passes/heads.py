@@ -63,5 +63,7 @@ def _acts_on_all(node: onnx.NodeProto, shape: tuple[int, ...] | None, opset: int
     default = 0 if node.op_type.startswith("Arg") else 1 if flattens else -1
     axis = {a.name: a.i for a in node.attribute}.get("axis", default)
     axis = axis + len(shape) if axis < 0 else axis
+    if not 0 <= axis <= len(shape):
+        return False
     covered = math.prod(shape[axis:]) if flattens else (*shape, 1)[axis]
     return count > 1 and covered == count

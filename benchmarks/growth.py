@@ -1,0 +1,59 @@
+"""How the walk's time grows with samples, width and depth, per parameter.
+
+    python benchmarks/growth.py
+"""
+
+from __future__ import annotations
+
+import time
+
+import boundcert
+import numpy as np
+import torch
+from boundcert.certify import Prepared, chunks
+from common import show
+
+
+def mlp(width: int, depth: int) -> boundcert.Network:
+    torch.manual_seed(0)
+    parts: list[torch.nn.Module] = [torch.nn.Linear(100, width), torch.nn.ReLU()]
+    for _ in range(depth - 1):
+        parts += [torch.nn.Linear(width, width), torch.nn.ReLU()]
+    return boundcert.from_torch(
+        torch.nn.Sequential(*parts, torch.nn.Linear(width, 10)), torch.zeros(1, 100)
+    )
+
+
+def measure(network: boundcert.Network, samples: int) -> float:
+    rows = network.prepare(np.random.default_rng(0).random((samples, 100)))
+    ready = Prepared(network, "l2", "walk")
+    ready(rows[:8])
+    start = time.perf_counter()
+    for a, b in chunks(network, len(rows)):
+        ready(rows[a:b])
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    base = mlp(256, 4)
+    rows: list[list[object]] = []
+    for samples in (500, 1000, 2000, 4000, 8000):
+        seconds = measure(base, samples)
+        rows.append(["samples", samples, base.parameters, seconds, 1e6 * seconds / samples])
+    for width in (128, 256, 512, 1024):
+        network = mlp(width, 4)
+        seconds = measure(network, 1000)
+        rows.append(["width", width, network.parameters, seconds, 1e3 * seconds])
+    for depth in (2, 4, 8, 16, 32):
+        network = mlp(256, depth)
+        seconds = measure(network, 1000)
+        rows.append(["depth", depth, network.parameters, seconds, 1e3 * seconds])
+    for row in rows:
+        parameters = row[2]
+        assert isinstance(parameters, int)
+        row.append(float(row[4]) * 1e3 / parameters)  # type: ignore[arg-type]
+    show(["grows", "to", "parameters", "seconds", "us/sample", "ns/sample/parameter"], rows)
+
+
+if __name__ == "__main__":
+    main()
