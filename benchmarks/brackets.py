@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import time
 
-import boundcert
 import numpy as np
-from boundcert.errors import BoundcertError
 from common import NETWORKS, arguments, show
+
+import boundcert
+from boundcert.errors import BoundcertError
 
 
 def main() -> None:

@@ -6,8 +6,9 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-import boundcert
 import numpy as np
+
+import boundcert
 from boundcert.network.graph import Network
 
 

@@ -1,17 +1,18 @@
 """How the walk's time grows with samples, width and depth, per parameter.
 
-    python benchmarks/growth.py
+python benchmarks/growth.py
 """
 
 from __future__ import annotations
 
 import time
 
-import boundcert
 import numpy as np
 import torch
-from boundcert.certify import Prepared, chunks
 from common import show
+
+import boundcert
+from boundcert.bracketing import Prepared, chunks
 
 
 def mlp(width: int, depth: int) -> boundcert.Network:

@@ -12,10 +12,11 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 
-import boundcert
 import numpy as np
 import torch
 from common import show
+
+import boundcert
 
 
 @dataclass(frozen=True)

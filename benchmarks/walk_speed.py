@@ -12,8 +12,9 @@ import resource
 import time
 
 import numpy as np
-from boundcert.certify import Prepared, chunks
 from common import NETWORKS, arguments
+
+from boundcert.bracketing import Prepared, chunks
 
 
 def main() -> None:

@@ -29,6 +29,6 @@ class UsageError(BoundcertError):
 
 
 class ViolatedCertificate(BoundcertError):
-    """A confirmed attack below a certified radius: a bug in boundcert, never ignored (exit code 3)."""
+    """A confirmed attack below a certified radius: a bug in boundcert (exit code 3)."""
 
     exit_code = 3

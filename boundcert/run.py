@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from boundcert import __version__
-from boundcert.attacks import attack as run_attacks
 from boundcert.attacks.registry import get_attack
 from boundcert.bounds.methods import Stage, method
+from boundcert.bracketing import Bracket, Bracketer, usable_device
 from boundcert.certificates import (
     LayerCost,
     ModelOptions,
@@ -32,14 +31,12 @@ from boundcert.certificates import (
 )
 from boundcert.certificates.records import SCHEMA
 from boundcert.certificates.store import Store
-from boundcert.certify import Bracket, Prepared, brackets, usable_device
 from boundcert.data import DataSet, fit_shape, load_data, parse_random, random_inputs
 from boundcert.demo import model_path
 from boundcert.errors import UsageError, ViolatedCertificate
 from boundcert.layers.base import numel
 from boundcert.network.graph import Network
 from boundcert.network.load import load_onnx
-from boundcert.network.runtime import Runtime
 from boundcert.norms import Norm
 
 #: Samples taken where the user does not say how many: of the demo, and of other data.
@@ -246,17 +243,14 @@ def _bound(
     request: Request, network: Network, data: DataSet, places: list[int], done: int
 ) -> Iterator[list[Sample]]:
     """Records of the samples behind the first ``done``, some at a time."""
-    stages: tuple[Stage, ...] = ()
-    if request.layers and request.method is not None:
-        stages = Prepared(network, request.norm, request.method, request.device).stages
-    if request.method is None and request.device != "cpu":
-        network = network.to(request.device)
+    bracketer = Bracketer(network, request.norm, request.method, request.attacks, request.device)
+    stages = bracketer.stages if request.layers else ()
     labels = [None] * len(places) if data.y is None else data.y.tolist()
     for start, end in _blocks(network, done, len(places)):
         rows, here = data.x[start:end], places[start:end]
         label = dict(zip(here, labels[start:end]))
-        for found in _brackets(request, network, rows, here):
-            yield [_sample(request, b, label[b.index], stages) for b in found]
+        found = bracketer(network.prepare(rows), here)
+        yield [_sample(request, b, label[b.index], stages) for b in found]
 
 
 def _blocks(network: Network, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -267,40 +261,6 @@ def _blocks(network: Network, start: int, end: int) -> Iterator[tuple[int, int]]
         stop = min((start // step + 1) * step, end)
         yield start, stop
         start = stop
-
-
-def _brackets(
-    request: Request, network: Network, rows: np.ndarray, places: list[int]
-) -> Iterator[list[Bracket]]:
-    if request.method is None:
-        yield _uppers(request, network, rows, places)
-        return
-    yield from brackets(
-        network,
-        rows,
-        request.norm,
-        request.method,
-        request.attacks,
-        indices=places,
-        device=request.device,
-    )
-
-
-def _uppers(
-    request: Request, network: Network, rows: np.ndarray, places: list[int]
-) -> list[Bracket]:
-    """Brackets without a lower bound (nan)."""
-    x = network.prepare(rows)
-    runtime = Runtime(network.source, network.input_shape)
-    moved = x.to(request.device)
-    with torch.no_grad():
-        label = network.logits(moved).argmax(dim=1)
-    found = run_attacks(network, runtime, moved, label, request.norm, request.attacks)
-    seen = runtime.classify(x.numpy().astype(np.float32)).tolist()
-    return [
-        Bracket(place, seen[k], math.nan, float(found.upper[k]), found.attack[k], ())
-        for k, place in enumerate(places)
-    ]
 
 
 def _sample(

@@ -1,9 +1,10 @@
 """First and second derivatives of every activation, as scalar functions.
 
 One place for all backends: plain Python arithmetic over ``math`` that Numba compiles as it
-stands (``register_jitable`` leaves the functions plain) and NumPy calls through ``vectorize``. ``kind`` is one of the codes below; ``a`` and
-``b`` are the activation's parameters. At a kink the value is one of the one-sided slopes;
-the caller adds the others through its table of critical slopes.
+stands (``register_jitable`` leaves the functions plain) and NumPy calls through ``vectorize``.
+``kind`` is one of the codes below; ``a`` and ``b`` are the activation's parameters. At a kink the
+value is one of the one-sided slopes; the caller adds the others through its table of critical
+slopes.
 """
 
 from __future__ import annotations

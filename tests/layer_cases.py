@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
 from boundcert.layers import registry
 from boundcert.layers.base import Layer, NodeSpec
 
@@ -45,9 +46,7 @@ def _plain(shape: tuple[int, ...] = IMAGE, **attributes: object) -> Callable:
     return lambda rng: ([shape], dict(attributes))
 
 
-def _with(
-    shape: tuple[int, ...], *weights: tuple[int, ...], **attributes: object
-) -> Callable:
+def _with(shape: tuple[int, ...], *weights: tuple[int, ...], **attributes: object) -> Callable:
     return lambda rng: ([shape, *(_weight(rng, *w) for w in weights)], dict(attributes))
 
 
@@ -73,12 +72,34 @@ AFFINE = [
         _with(IMAGE, (4, 3, 3, 2), strides=[2, 1], pads=[1, 0, 2, 1], dilations=[1, 2]),
         (1, 4, 4, 4),
     ),
-    Case("conv_same", "Conv", _with(IMAGE, (4, 3, 4, 3), strides=[3, 2], auto_pad="SAME_UPPER"), (1, 4, 2, 3)),
-    Case("conv_grouped", "Conv", _with((1, 4, 5, 5), (6, 2, 3, 3), group=2, pads=[2, 2, 2, 2]), (1, 6, 7, 7)),
+    Case(
+        "conv_same",
+        "Conv",
+        _with(IMAGE, (4, 3, 4, 3), strides=[3, 2], auto_pad="SAME_UPPER"),
+        (1, 4, 2, 3),
+    ),
+    Case(
+        "conv_grouped",
+        "Conv",
+        _with((1, 4, 5, 5), (6, 2, 3, 3), group=2, pads=[2, 2, 2, 2]),
+        (1, 6, 7, 7),
+    ),
     Case("conv_1d", "Conv", _with(SIGNAL, (3, 2, 4), strides=[2], pads=[1, 2]), (1, 3, 5)),
-    Case("conv_wide_pad", "Conv", _with((1, 1, 3, 3), (2, 1, 3, 3), pads=[4, 4, 4, 4]), (1, 2, 9, 9)),
-    Case("deconv", "ConvTranspose", _with(IMAGE, (3, 2, 3, 3), strides=[2, 2], pads=[1, 0, 0, 1]), (1, 2, 12, 10)),
-    Case("deconv_grouped", "ConvTranspose", _with((1, 4, 3, 3), (4, 2, 2, 2), group=2, dilations=[2, 2]), (1, 4, 5, 5)),
+    Case(
+        "conv_wide_pad", "Conv", _with((1, 1, 3, 3), (2, 1, 3, 3), pads=[4, 4, 4, 4]), (1, 2, 9, 9)
+    ),
+    Case(
+        "deconv",
+        "ConvTranspose",
+        _with(IMAGE, (3, 2, 3, 3), strides=[2, 2], pads=[1, 0, 0, 1]),
+        (1, 2, 12, 10),
+    ),
+    Case(
+        "deconv_grouped",
+        "ConvTranspose",
+        _with((1, 4, 3, 3), (4, 2, 2, 2), group=2, dilations=[2, 2]),
+        (1, 4, 5, 5),
+    ),
     Case("batch_norm", "BatchNormalization", _norm),
     Case("add_constant", "Add", _with(IMAGE, (3, 1, 1))),
     Case("sub_from", "Sub", lambda r: ([_weight(r, 1, 5), IMAGE], {})),
@@ -91,24 +112,49 @@ AFFINE = [
     Case(
         "average_ceil",
         "AveragePool",
-        _plain(kernel_shape=[3, 2], strides=[2, 2], ceil_mode=1, pads=[1, 0, 0, 1], count_include_pad=1),
+        _plain(
+            kernel_shape=[3, 2], strides=[2, 2], ceil_mode=1, pads=[1, 0, 0, 1], count_include_pad=1
+        ),
         (1, 3, 3, 3),
     ),
     Case("global_average", "GlobalAveragePool", _plain(), (1, 3, 1, 1)),
-    Case("reduce_mean", "ReduceMean", lambda r: ([IMAGE, np.array([2, -1])], {"keepdims": 0}), (1, 3)),
+    Case(
+        "reduce_mean", "ReduceMean", lambda r: ([IMAGE, np.array([2, -1])], {"keepdims": 0}), (1, 3)
+    ),
     Case("reduce_sum", "ReduceSum", lambda r: ([IMAGE, np.array([1])], {}), (1, 1, 6, 5)),
     Case("reshape", "Reshape", _plain(), (1, 90)),
     Case("transpose", "Transpose", _plain(perm=[0, 2, 3, 1]), (1, 6, 5, 3)),
-    Case("slice", "Slice", lambda r: ([IMAGE, np.array([4, 0]), np.array([0, 5]), np.array([2, 3]), np.array([-2, 2])], {}), (1, 3, 2, 3)),
+    Case(
+        "slice",
+        "Slice",
+        lambda r: (
+            [IMAGE, np.array([4, 0]), np.array([0, 5]), np.array([2, 3]), np.array([-2, 2])],
+            {},
+        ),
+        (1, 3, 2, 3),
+    ),
     Case("split", "Split", _plain(axis=3, output=1, outputs=2), (1, 3, 6, 2)),
-    Case("pad", "Pad", lambda r: ([IMAGE, np.array([0, 0, 1, 0, 0, 0, 2, 1]), np.array(0.5)], {}), (1, 3, 9, 6)),
-    Case("pad_reflect", "Pad", lambda r: ([IMAGE, np.array([0, 0, 2, 1, 0, 0, 2, 1])], {"mode": "reflect"}), (1, 3, 10, 7)),
+    Case(
+        "pad",
+        "Pad",
+        lambda r: ([IMAGE, np.array([0, 0, 1, 0, 0, 0, 2, 1]), np.array(0.5)], {}),
+        (1, 3, 9, 6),
+    ),
+    Case(
+        "pad_reflect",
+        "Pad",
+        lambda r: ([IMAGE, np.array([0, 0, 2, 1, 0, 0, 2, 1])], {"mode": "reflect"}),
+        (1, 3, 10, 7),
+    ),
 ]
 
 _LRN = {"alpha": 0.7, "beta": 0.75, "bias": 1.0}
 
 NONLINEAR = [
-    *(Case(op.lower(), op, _plain()) for op in ("Relu", "Sigmoid", "Tanh", "Softplus", "Softsign", "Abs", "Erf")),
+    *(
+        Case(op.lower(), op, _plain())
+        for op in ("Relu", "Sigmoid", "Tanh", "Softplus", "Softsign", "Abs", "Erf")
+    ),
     Case("leaky", "LeakyRelu", _plain(alpha=0.3)),
     Case("leaky_steep", "LeakyRelu", _plain(alpha=-2.5)),
     Case("prelu", "PRelu", _with(IMAGE, (3, 1, 1))),
@@ -129,9 +175,16 @@ NONLINEAR = [
     Case("exp", "Exp", _plain(), high=50.0),
     Case("reciprocal", "Div", lambda r: ([np.array(-2.0), IMAGE], {}), low=1e-3),
     Case("max_pool", "MaxPool", _plain(kernel_shape=[2, 2], strides=[2, 2]), (1, 3, 3, 2)),
-    Case("max_overlap", "MaxPool", _plain(kernel_shape=[3, 3], strides=[2, 1], pads=[1, 1, 1, 1]), (1, 3, 3, 5)),
+    Case(
+        "max_overlap",
+        "MaxPool",
+        _plain(kernel_shape=[3, 3], strides=[2, 1], pads=[1, 1, 1, 1]),
+        (1, 3, 3, 5),
+    ),
     Case("max_dilated", "MaxPool", _plain(kernel_shape=[2, 2], dilations=[2, 2]), (1, 3, 4, 3)),
-    Case("max_1d", "MaxPool", _plain(SIGNAL, kernel_shape=[3], strides=[2], ceil_mode=1), (1, 2, 4)),
+    Case(
+        "max_1d", "MaxPool", _plain(SIGNAL, kernel_shape=[3], strides=[2], ceil_mode=1), (1, 2, 4)
+    ),
     Case("global_max", "GlobalMaxPool", _plain(), (1, 3, 1, 1)),
     Case("lp_pool", "LpPool", _plain(kernel_shape=[2, 2], p=2), (1, 3, 5, 4)),
     Case("lp_pool_1", "LpPool", _plain(kernel_shape=[3, 2], strides=[3, 2], p=1), (1, 3, 2, 2)),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+
 from boundcert.layers import registry
 from boundcert.layers.base import NodeSpec
 from boundcert.network.graph import Network, Node, Source, append
@@ -17,7 +18,9 @@ KINKED = ("Relu", "LeakyRelu", "Elu", "Selu", "Celu", "HardSigmoid", "Softsign",
 class Builder:
     """Grows a graph node by node; every method returns the new node's position."""
 
-    def __init__(self, shape: tuple[int, ...], rng: np.random.Generator, scale: float = 1.0) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], rng: np.random.Generator, scale: float = 1.0
+    ) -> None:
         self.rng, self.scale = rng, scale
         self.nodes = [Node("input", "Input", None, (), shape, "input")]
 
@@ -160,7 +163,9 @@ def linear_network(seed: int, scale: float = 1.0) -> Network:
     return b.finish(k, int(rng.integers(2, 6)))
 
 
-def run_from(network: Network, values: list[torch.Tensor], k: int, value: torch.Tensor) -> torch.Tensor:
+def run_from(
+    network: Network, values: list[torch.Tensor], k: int, value: torch.Tensor
+) -> torch.Tensor:
     """Logits when the value of cut point ``k`` is replaced."""
     fresh = dict(enumerate(values[:k])) | {k: value}
     for i in range(k + 1, len(network.nodes)):

@@ -55,7 +55,11 @@ def test_every_package_is_in_the_wheel(wheel: Path) -> None:
         assert module.relative_to(ROOT).as_posix() in names
     for module in (ROOT / "kernels").rglob("*.py"):
         assert "boundcert/kernels/" + module.relative_to(ROOT / "kernels").as_posix() in names
-    assert {"boundcert/py.typed", "boundcert/demo/digits.onnx", "boundcert/demo/digits.npz"} <= names
+    assert {
+        "boundcert/py.typed",
+        "boundcert/demo/digits.onnx",
+        "boundcert/demo/digits.npz",
+    } <= names
 
 
 def test_import_is_light() -> None:

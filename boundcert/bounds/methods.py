@@ -1,4 +1,4 @@
-"""The certification methods by name, behind one contract. A new method is one file and one entry."""
+"""The certification methods by name, behind one contract: a new one is one file and one entry."""
 
 from __future__ import annotations
 

@@ -29,7 +29,13 @@ class Evaluation:
     @property
     def samples(self) -> int:
         """Number of samples B."""
-        return self.values[0].shape[0]
+        return self.values[-1].shape[0]
+
+    def take(self, rows: torch.Tensor, first: int) -> Evaluation:
+        """The evaluation of some samples, from node ``first`` on (earlier values stay whole)."""
+        values = [v[rows] if k >= first else v for k, v in enumerate(self.values)]
+        known = {key: error[rows] for key, error in self._rounding.items() if key[0] >= first}
+        return Evaluation(self.network, values, known)
 
     def layer(self, k: int) -> Layer:
         """The layer of node ``k`` (not the input)."""
@@ -76,9 +82,9 @@ def backward_expansion(
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Linear part and remainder of a linear function of the exit, as a function of the entry.
 
-    With c one of the K cotangents (K, B, *shape) at the exit and δ the exact minus the computed value of each node,
-    |c·δ_exit − c_entry·δ_entry| ≤ remainder, by induction backward over the nodes: a layer adds
-    its own remainder and ‖c_k‖_q times its rounding (Hölder).
+    With c one of the K cotangents (K, B, *shape) at the exit and δ the exact minus the computed
+    value of each node, |c·δ_exit − c_entry·δ_entry| ≤ remainder, by induction backward over the
+    nodes: a layer adds its own remainder and ‖c_k‖_q times its rounding (Hölder).
 
     Returns
     -------

@@ -8,6 +8,45 @@ import torch
 
 #: Relative gap between a proved radius and its estimate at which the search stops.
 TOLERANCE = 1e-3
+#: How far above the radius known so far the first widening pass looks, and the most passes.
+FIRST_STRIDE, MOST_PASSES = 1.4, 10
+
+
+def widen(
+    prove: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], known: torch.Tensor, passes: int
+) -> torch.Tensor:
+    """The best radius that passes above ``known`` prove, each sample for itself.
+
+    A pass at ρ bounds what happens anywhere inside ρ, so it proves min(ρ, prove(ρ)), where
+    prove(ρ) is how far its bound would reach. Samples that reach all of their ρ get passes
+    beyond ``passes``.
+
+    Parameters
+    ----------
+    prove : (rows, (b,) radii of those samples) → (b,) reaches; nan proves nothing.
+    known : (B,) radii to look above; samples where it is 0 or not finite are left out.
+
+    Returns
+    -------
+    (B,) proved radii, 0 where no pass proved any.
+    """
+    best, guess = torch.zeros_like(known), known * FIRST_STRIDE
+    rows = torch.nonzero(torch.isfinite(guess) & (guess > 0)).reshape(-1)
+    for turn in range(MOST_PASSES):
+        if not len(rows):
+            break
+        radius = guess[rows]
+        reached = prove(rows, radius)
+        # fmax: a nan proves nothing
+        best[rows] = torch.fmax(best[rows], torch.minimum(radius, reached))
+        whole = reached >= radius
+        # a bound that holds with room to spare says how far to look: halfway, on a log scale
+        middle = torch.sqrt(radius) * torch.sqrt(torch.clamp(reached, min=0))
+        further = torch.clamp(middle, radius * 1.2, radius * 30)
+        guess[rows] = torch.maximum(torch.where(whole, further, middle), best[rows])
+        if turn + 1 >= passes:
+            rows = rows[whole]
+    return best
 
 
 def largest(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from boundcert.layers.affine import Affine
@@ -44,7 +45,7 @@ def segments(network: Network) -> list[Segment]:
     """
     cuts = cut_points(network)
     blocks: list[Segment] = []
-    for entry, exit_ in zip(cuts, cuts[1:]):
+    for entry, exit_ in itertools.pairwise(cuts):
         block = Segment(entry, exit_, tuple(range(entry + 1, exit_ + 1)))
         layer = network.nodes[exit_].layer
         if blocks and len(block.nodes) == 1 and layer is not None and layer.wants_reach:

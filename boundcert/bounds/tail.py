@@ -14,6 +14,7 @@ import torch
 
 from boundcert.bounds.head import logit_error
 from boundcert.bounds.propagate import Evaluation, backward_expansion, forward_moves
+from boundcert.bounds.search import widen
 from boundcert.layers.base import Deviation, norms_of
 from boundcert.norms import Norm
 
@@ -21,8 +22,6 @@ from boundcert.norms import Norm
 RIVALS = 2
 #: Expansions at different radii.
 PASSES = 2
-#: How far above the radius known so far the first pass looks.
-FIRST_STRIDE = 1.4
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,16 @@ class Rivals:
     gap: torch.Tensor
     rest: torch.Tensor
 
+    def take(self, rows: torch.Tensor) -> Rivals:
+        """Those of some samples."""
+        return Rivals(
+            self.label[rows],
+            self.index[:, rows],
+            self.cotangent[:, rows],
+            self.gap[:, rows],
+            self.rest[rows],
+        )
+
 
 def nearest_rivals(evaluation: Evaluation, label: torch.Tensor, distances: torch.Tensor) -> Rivals:
     """The ``RIVALS`` nearest by hyperplane distance (B, C)."""
@@ -62,30 +71,26 @@ def nearest_rivals(evaluation: Evaluation, label: torch.Tensor, distances: torch
 
 def expansion_radius(
     evaluation: Evaluation, entry: int, rivals: Rivals, known: torch.Tensor, norm: Norm
-) -> torch.Tensor | None:
+) -> torch.Tensor:
     """Radius (B,) at node ``entry`` within which the nearest rivals stay behind.
 
-    ``known`` is a radius to look above. None where a layer on the way has no expansion.
+    ``known`` is a radius to look above. 0 where a layer on the way has no expansion.
     """
-    last = len(evaluation.values) - 1
-    nodes = tuple(range(entry + 1, last + 1))
-    shape = evaluation.values[last].shape
-    cotangent = rivals.cotangent.reshape(-1, *shape)
-    best, guess = torch.zeros_like(known), known * FIRST_STRIDE
-    for _ in range(PASSES):
-        moves = forward_moves(evaluation, nodes, entry, Deviation(guess), norm)
-        expansion = backward_expansion(evaluation, nodes, entry, cotangent, moves, norm)
+    nodes = tuple(range(entry + 1, len(evaluation.values)))
+
+    def prove(rows: torch.Tensor, rho: torch.Tensor) -> torch.Tensor:
+        here, near = evaluation.take(rows, entry), rivals.take(rows)
+        cotangent = near.cotangent.reshape(-1, *here.values[-1].shape)
+        moves = forward_moves(here, nodes, entry, Deviation(rho), norm)
+        expansion = backward_expansion(here, nodes, entry, cotangent, moves, norm)
         if expansion is None:
-            return None
+            return torch.zeros_like(rho)
         linear, rest = expansion
-        terms = linear[0, 0].numel()
-        slope = norms_of(norm.dual, linear) * (1 + 4e-16 * (terms + 8))
-        left = (rivals.gap - rest) * (1 - 1e-15)
+        slope = norms_of(norm.dual, linear) * (1 + 4e-16 * (linear[0, 0].numel() + 8))
+        left = (near.gap - rest) * (1 - 1e-15)
         reached = torch.where(slope > 0, left / slope, torch.inf) * (1 - 1e-15)
-        reached = torch.where(left > 0, reached, torch.zeros_like(reached)).amin(dim=0)
-        proved = torch.minimum(guess, reached)
-        # fmax: a nan proves nothing
-        best = torch.fmax(best, proved)
-        guess = torch.where(reached >= guess, guess * 1.2, torch.sqrt(guess * reached))
-        guess = torch.maximum(guess, best)
-    return best
+        return torch.where(left > 0, reached, torch.zeros_like(reached)).amin(dim=0)
+
+    for k in nodes:
+        evaluation.rounding(k, norm)  # once for all samples; passes take their rows of it
+    return widen(prove, known, PASSES)

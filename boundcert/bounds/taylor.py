@@ -24,8 +24,9 @@ import torch
 
 from boundcert.bounds.head import Head
 from boundcert.bounds.propagate import Evaluation, backward_expansion, forward_moves
+from boundcert.bounds.search import widen
 from boundcert.bounds.segments import cut_points
-from boundcert.bounds.tail import FIRST_STRIDE, PASSES, Rivals
+from boundcert.bounds.tail import PASSES, Rivals
 from boundcert.kernels import backend
 from boundcert.layers.activation import Elementwise
 from boundcert.layers.affine import Affine
@@ -125,23 +126,22 @@ def taylor_radius(
     n = numel(evaluation.network.nodes[stack.entry].shape)
     stretch = math.sqrt(n) * (1 + 1e-15) if norm is Norm.LINF else 1.0
     nodes = range(stack.entry + 1, last + 1)
-    still = Deviation(torch.zeros_like(known))
-    error = 2 * forward_moves(evaluation, nodes, stack.entry, still, Norm.LINF)[last].size
-    rounding = forward_moves(evaluation, nodes, stack.entry, still, Norm.L2)
-    size = stack.differences.to(known.device)[rivals.label[None], rivals.index]
-    best, guess = torch.zeros_like(known), known * FIRST_STRIDE
-    for _ in range(PASSES):
-        smoothness, grown = _constants(evaluation, stack, rounding, guess * stretch)
-        gradient, rest = _gradient(evaluation, stack, rounding, rivals.cotangent, grown)
+
+    def prove(rows: torch.Tensor, rho: torch.Tensor) -> torch.Tensor:
+        here, near = evaluation.take(rows, stack.entry), rivals.take(rows)
+        still = Deviation(torch.zeros_like(rho))
+        error = 2 * forward_moves(here, nodes, stack.entry, still, Norm.LINF)[last].size
+        rounding = forward_moves(here, nodes, stack.entry, still, Norm.L2)
+        smoothness, grown = _constants(here, stack, rounding, rho * stretch)
+        gradient, rest = _gradient(here, stack, rounding, near.cotangent, grown)
         slope = norms_of(norm.dual, gradient) * (1 + 4e-16 * (n + 8))
+        size = stack.differences.to(rho.device)[near.label[None], near.index]
         bend = size * smoothness * (stretch * stretch) * (1 + 1e-14)
-        left = (rivals.gap - rest - error) * (1 - 1e-15)
+        left = (near.gap - rest - error) * (1 - 1e-15)
         root = 2 * left / (slope + torch.sqrt(slope * slope + 2 * bend * left)) * (1 - 1e-14)
-        reached = torch.where(left > 0, root, torch.zeros_like(root)).amin(dim=0)
-        best = torch.fmax(best, torch.minimum(guess, reached))
-        guess = torch.where(reached >= guess, guess * 1.2, torch.sqrt(guess * reached))
-        guess = torch.maximum(guess, best)
-    return best
+        return torch.where(left > 0, root, torch.zeros_like(root)).amin(dim=0)
+
+    return widen(prove, known, PASSES)
 
 
 def _constants(

@@ -20,7 +20,7 @@ from boundcert.bounds.methods import Bounds, Stage
 from boundcert.bounds.propagate import Evaluation, forward_moves
 from boundcert.bounds.search import largest
 from boundcert.bounds.segments import Segment, segments
-from boundcert.bounds.tail import PASSES, RIVALS, Rivals, expansion_radius, nearest_rivals
+from boundcert.bounds.tail import PASSES, RIVALS, expansion_radius, nearest_rivals
 from boundcert.bounds.taylor import Stack, smooth_stack, taylor_radius
 from boundcert.layers.affine import Affine
 from boundcert.layers.base import Deviation
@@ -48,6 +48,13 @@ class Plan:
     expanded: frozenset[int]
     smooth: Stack | None
 
+    @property
+    def deepest(self) -> int:
+        """The first block whose entry the rules for the last layers reach."""
+        starts = {layer.entry for layer in self.smooth.layers} if self.smooth else set()
+        reached = {i for i, block in enumerate(self.blocks) if block.entry in starts}
+        return min(reached | self.expanded, default=len(self.blocks))
+
 
 def plan(network: Network, norm: Norm) -> Plan:
     """Blocks and head of a network; operator norms are computed (and cached) on first use."""
@@ -67,15 +74,15 @@ def _work(network: Network, nodes: Iterable[int]) -> float:
 
 def _expanded(network: Network, blocks: tuple[Segment, ...]) -> frozenset[int]:
     """Blocks at whose entry an expansion is tried: those that are more than a rearrangement,
-    from the head on, as long as the work allows."""
+    from the head on (the first in any case), as long as the work allows."""
     last = len(network.nodes)
     budget = EXPANSION_WORK * _work(network, range(1, last))
-    chosen = []
+    chosen: list[int] = []
     for i in range(len(blocks) - 1, -1, -1):
         if all(isinstance(network.nodes[k].layer, Rearrange) for k in blocks[i].nodes):
             continue
         budget -= PASSES * RIVALS * _work(network, range(blocks[i].entry + 1, last))
-        if budget < 0:
+        if budget < 0 and chosen:
             break
         chosen.append(i)
     return frozenset(chosen)
@@ -90,16 +97,19 @@ def walk(plan: Plan, evaluation: Evaluation, label: torch.Tensor) -> Bounds:
     kappa = apart.amin(dim=1)
     rivals = nearest_rivals(evaluation, label, apart)
     rest = rivals.rest
-    columns, expanding = [kappa], bool(plan.expanded)
+    columns, expanding = [kappa], torch.ones_like(kappa, dtype=torch.bool)
     for i in range(len(plan.blocks) - 1, -1, -1):
         block = plan.blocks[i]
         kappa = block_radius(plan, evaluation, block, kappa)
-        if expanding or plan.smooth is not None:
+        if i >= plan.deepest:
             rest = block_radius(plan, evaluation, block, rest)
-        if expanding and i in plan.expanded:
-            found = _better(plan, evaluation, block.entry, rivals, rest, kappa)
-            expanding = bool((found > kappa * (1 + EXPANSION_GAIN)).any())
-            kappa = found
+        if i in plan.expanded:
+            # 0 leaves a sample out: over this block and more its expansion no longer pays
+            wanted = torch.where(expanding, kappa, torch.zeros_like(kappa))
+            found = expansion_radius(evaluation, block.entry, rivals, wanted, plan.norm)
+            found = torch.minimum(found, rest)
+            expanding = expanding & (found > kappa * (1 + EXPANSION_GAIN))
+            kappa = torch.fmax(kappa, found)
         stack = plan.smooth.behind(block.entry) if plan.smooth else None
         if stack is not None:
             found = taylor_radius(evaluation, stack, rivals, kappa, plan.norm)
@@ -109,19 +119,6 @@ def walk(plan: Plan, evaluation: Evaluation, label: torch.Tensor) -> Bounds:
     radius = table[:, 0]
     certified = torch.isfinite(radius) & (radius > TINY)
     return Bounds(torch.where(certified, radius, torch.zeros_like(radius)), table)
-
-
-def _better(
-    plan: Plan,
-    evaluation: Evaluation,
-    entry: int,
-    rivals: Rivals,
-    rest: torch.Tensor,
-    kappa: torch.Tensor,
-) -> torch.Tensor:
-    """The better of ``kappa`` and an expansion of the nearest margins, the others at ``rest``."""
-    found = expansion_radius(evaluation, entry, rivals, kappa, plan.norm)
-    return kappa if found is None else torch.maximum(kappa, torch.minimum(found, rest))
 
 
 def block_radius(
@@ -140,7 +137,9 @@ def block_radius(
         moves = forward_moves(evaluation, block.nodes, block.entry, start, plan.norm)
         return moves[block.exit].size
 
-    return largest(bound, kappa, kappa / _gain_estimate(plan, evaluation, block))
+    found = largest(bound, kappa, kappa / _gain_estimate(plan, evaluation, block))
+    # nothing is harmful behind the block, so nothing is in front of it
+    return torch.where(torch.isposinf(kappa), kappa, found)
 
 
 def _gain_estimate(plan: Plan, evaluation: Evaluation, block: Segment) -> float:

@@ -95,7 +95,9 @@ class Diagonal(Affine):
         size = moves[0].size * self.gain(site.norm)
         inner = moves[0].reach
         if inner is None or self.in_shape != self.out_shape:
-            return Deviation(size, Reach(self.sums()[0].to(size.device), moves[0].size, torch.zeros_like(size)))
+            return Deviation(
+                size, Reach(self.sums()[0].to(size.device), moves[0].size, torch.zeros_like(size))
+            )
         steep = self.sums()[0].to(size.device)
         # unit·scale + offset under a weight: the offset grows by the largest weight
         return Deviation(

@@ -94,7 +94,8 @@ class MaxPool(Layer):
     def linearise(
         self, site: Site, cotangent: torch.Tensor, *moves: Deviation
     ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
-        """Follow the present maximum i*: 0 ≤ Δ_w − q_{i*} ≤ max_{i≠i*}(x_i − x_{i*} + |q_i| + |q_{i*}|)⁺."""
+        """Follow the present maximum i*: Δ_w − q_{i*} lies between 0 and the positive part of
+        max_{i≠i*}(x_i − x_{i*} + |q_i| + |q_{i*}|)."""
         x = site.inputs[0]
         n = numel(self.windows.size)
         table = self.cached("table_tensor", lambda: torch.from_numpy(self.windows.table()))

@@ -192,7 +192,7 @@ class Product(_Merge):
         return cls(in_shapes=shapes, out_shape=spec.shape, op=spec.op)
 
     def grouped(self, k: int, other: torch.Tensor, norm: Norm) -> torch.Tensor:
-        """Largest p-norm of the entries of ``other`` that one entry of operand k multiplies (B,)."""
+        """(B,) largest p-norm of the entries of ``other`` that one of operand k's multiplies."""
         whole = self.wide(other).abs()
         if norm is Norm.LINF or numel(self.in_shapes[k]) == numel(self.out_shape):
             return whole.reshape(whole.shape[0], -1).amax(dim=1)

@@ -11,9 +11,8 @@ import torch.nn.functional as F
 
 from boundcert.layers.base import NodeSpec, Unsupported
 
-
 #: Most positions of one padded channel, and most entries of a table of windows.
-LARGEST_PLANE, LARGEST_TABLE = 2**26, 2**26
+LARGEST_PLANE, LARGEST_TABLE = 2**25, 2**25
 
 
 @dataclass(frozen=True)
@@ -50,15 +49,14 @@ class Windows:
             reversed(self.before), reversed(self.after), reversed(self.spill)
         ):
             widths += [before, after + spill]
-        return F.pad(x, widths, value=value) if any(widths) else x
+        if not any(widths):
+            return x
+        # widen first: a crop may reach past the data into the padding in front of it
+        x = F.pad(x, [max(n, 0) for n in widths], value=value)
+        return F.pad(x, [min(n, 0) for n in widths]) if min(widths) < 0 else x
 
     def table(self) -> np.ndarray:
         """Flat input index of every window entry, (windows, kernel entries), −1 for padding."""
-        if math.prod(self.out) * math.prod(self.kernel) > LARGEST_TABLE:
-            raise Unsupported(
-                f"{self.out} windows of {self.kernel} entries are too many; "
-                f"{LARGEST_TABLE} entries work"
-            )
         axes = []
         for i in range(len(self.size)):
             starts = np.arange(self.out[i]) * self.stride[i] - self.before[i]
@@ -128,6 +126,10 @@ def of_node(spec: NodeSpec, kernel: tuple[int, ...]) -> Windows:
         raise Unsupported(
             f"windows {kernel} over size {size} with pads {pads} give {tuple(out)} outputs; "
             f"1 to {LARGEST_PLANE} work"
+        )
+    if spec.op != "Conv" and math.prod(out) * math.prod(kernel) > LARGEST_TABLE:
+        raise Unsupported(
+            f"{tuple(out)} windows of {kernel} entries are too many; {LARGEST_TABLE} entries work"
         )
     return Windows(
         size, tuple(out), tuple(kernel), stride, dilation, tuple(before), tuple(after), tuple(spill)

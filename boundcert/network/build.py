@@ -23,6 +23,16 @@ from boundcert.network.passes.shapes import inferred_shapes
 from boundcert.network.read import STANDARD, first_line, opset_of
 
 Shape = tuple[int, ...]
+#: What building or evaluating a layer may trip over when a file's attributes do not fit.
+FAULTS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 def build_graph(model: onnx.ModelProto, where: str, source: str, target: str) -> list[Node]:
@@ -50,6 +60,12 @@ def build_graph(model: onnx.ModelProto, where: str, source: str, target: str) ->
             + "\n  ".join(builder.refused)
             + f"\nOperators that work: {', '.join(registry.supported())}"
         )
+    for node in model.graph.node:
+        if target in node.output and target not in builder.position and _depends(node, builder):
+            raise RefusedInput(
+                f"{where}: output {target!r} is what {_label(node)} ({node.op_type}) gives besides "
+                "its value (a mask or indices); no layer computes it"
+            )
     if target not in builder.position:
         raise RefusedInput(f"{where}: output {target!r} does not depend on input {source!r}")
     return _needed(builder.nodes, builder.position[target])
@@ -131,7 +147,9 @@ class _Builder:
         shape = value.shape
         nothing = torch.full((value.size,), -1, dtype=torch.int64)
         name = f"{_label(node)}/constant"
-        none = self.put(Node(name, "Nothing", Select(self.nodes[0].shape, shape, nothing), (0,), shape))
+        none = self.put(
+            Node(name, "Nothing", Select(self.nodes[0].shape, shape, nothing), (0,), shape)
+        )
         shift = diagonal(shape, shape, 1.0, np.asarray(value, dtype=np.float64))
         return self.put(Node(name, "Constant", shift, (none,), shape))
 
@@ -168,9 +186,15 @@ class _Builder:
         return f"({domain}{node.op_type}, {' -> '.join(known)})"
 
 
+def _depends(node: onnx.NodeProto, builder: _Builder) -> bool:
+    return any(name in builder.position for name in node.input)
+
+
 def _check_operator(node: onnx.NodeProto) -> None:
     if node.domain not in STANDARD:
-        raise Unsupported(f"operators of domain {node.domain!r} are unknown; standard ONNX ones work")
+        raise Unsupported(
+            f"operators of domain {node.domain!r} are unknown; standard ONNX ones work"
+        )
     if node.op_type not in registry.supported():
         raise Unsupported("no bound is known for this operator")
 
@@ -199,7 +223,7 @@ def _build(spec: NodeSpec) -> Layer:
     """:func:`registry.build`, where whatever trips over a file's attributes is the file's fault."""
     try:
         return registry.build(spec)
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
+    except FAULTS as e:
         raise Unsupported(f"its attributes or constants do not fit ({first_line(e)})") from e
 
 
@@ -208,7 +232,7 @@ def _try_out(layer: Layer, shapes: list[Shape], expected: Shape) -> None:
     try:
         with torch.no_grad():
             out = layer.forward(*(torch.zeros(1, *s, dtype=torch.float64) for s in shapes))
-    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except FAULTS as error:
         raise Unsupported(f"cannot be evaluated on {shapes} ({first_line(error)})") from error
     if tuple(out.shape[1:]) != expected:
         raise Unsupported(f"gives shape {list(out.shape[1:])} where onnx infers {list(expected)}")

@@ -177,9 +177,7 @@ def _one_sample(source: Source) -> Source:
     return replace(source, model=single.SerializeToString(), batch=1)
 
 
-def _check_batch(
-    fixed: Source, single: Source, shape: tuple[int, ...], rows: np.ndarray
-) -> None:
+def _check_batch(fixed: Source, single: Source, shape: tuple[int, ...], rows: np.ndarray) -> None:
     """The rows of a whole batch must not see each other.
 
     Raises RefusedInput where the logits of N samples at once are not those of each alone.

@@ -31,7 +31,9 @@ def read_model(path: Path) -> tuple[onnx.ModelProto, str]:
     if size == 0:
         raise RefusedInput(f"{path}: the file is empty")
     if size > LARGEST_FILE:
-        raise RefusedInput(f"{path}: {size} bytes; ONNX files hold at most 2 GiB (use external data)")
+        raise RefusedInput(
+            f"{path}: {size} bytes; ONNX files hold at most 2 GiB (use external data)"
+        )
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -91,9 +93,14 @@ def check_model(model: onnx.ModelProto, where: str) -> None:
     RefusedInput
         With the checker's first line, or the name of the first damaged or non-finite tensor.
     """
-    from boundcert.network.passes.sanity import check_sizes
+    from boundcert.network.passes.sanity import check_operands, check_sizes
 
     check_sizes(model, where)
+    check_operands(model, where)
+    for output in model.graph.output:
+        # the checker insists on a shape; some exporters leave it out, and it is inferred anyway
+        if output.type.HasField("tensor_type"):
+            output.type.tensor_type.shape.SetInParent()
     try:
         onnx.checker.check_model(model)
     except Exception as error:

@@ -28,7 +28,9 @@ def session(model: bytes, where: str, threads: int = 0) -> Any:
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise RefusedInput(f"{where}: onnxruntime refuses the model: {first_line(error)}") from error
+        raise RefusedInput(
+            f"{where}: onnxruntime refuses the model: {first_line(error)}"
+        ) from error
 
 
 class Runtime:
@@ -115,7 +117,9 @@ class Runtime:
             return False
         if both.shape[:1] != (2,):
             return False
-        return all(np.allclose(both[k].reshape(-1), single[k], rtol=1e-3, atol=1e-5) for k in (0, 1))
+        return all(
+            np.allclose(both[k].reshape(-1), single[k], rtol=1e-3, atol=1e-5) for k in (0, 1)
+        )
 
 
 def with_outputs(model: bytes, names: list[str]) -> bytes:

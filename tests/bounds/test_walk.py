@@ -7,11 +7,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from boundcert.attacks import ATTACKS, gradient_guided_points
-from boundcert.bounds.propagate import Evaluation
-from boundcert.bounds.walk import Plan, plan, walk
-from boundcert.network.graph import Network, Preprocess, put_in_front
-from boundcert.norms import Norm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from network_factory import (
@@ -21,6 +16,12 @@ from network_factory import (
     run_from,
     smooth_mlp,
 )
+
+from boundcert.attacks import ATTACKS, gradient_guided_points
+from boundcert.bounds.propagate import Evaluation
+from boundcert.bounds.walk import Plan, plan, walk
+from boundcert.network.graph import Network, Preprocess, append, put_in_front
+from boundcert.norms import Norm
 
 seeds = st.integers(0, 2**32 - 1)
 norms = st.sampled_from(list(Norm))
@@ -191,7 +192,9 @@ def test_the_local_rules_pay(rule: str) -> None:
     for seed in range(6):
         b = Builder((1, 20), np.random.default_rng(seed))
         k = b.activation(b.dense(0, 30), ["Tanh"] if rule == "smooth" else ["Relu"])
-        network = b.finish(b.activation(b.dense(k, 30), ["Tanh" if rule == "smooth" else "Relu"]), 5)
+        network = b.finish(
+            b.activation(b.dense(k, 30), ["Tanh" if rule == "smooth" else "Relu"]), 5
+        )
         _, evaluation, label = evaluated(network, seed, 1.0)
         full = plan(network, Norm.L2)
         bare = dataclasses.replace(full, expanded=frozenset(), smooth=None)
@@ -201,3 +204,44 @@ def test_the_local_rules_pay(rule: str) -> None:
         assert bool((with_rule >= without * (1 - 1e-12)).all())
         gained = gained or bool((with_rule > without * 1.05).any())
     assert gained
+
+
+def test_taylor_is_tight_where_the_gradient_vanishes() -> None:
+    """Symmetric bump: m(r) = w(tanh(Kr+b) + tanh(−Kr+b)) − c has m'(0) = 0, so the radius is all
+    remainder; with b at the peak of |tanh″| the bound ½‖g‖Λr² is exact to second order."""
+    k, b0 = 1.0, 0.6584789
+    b = Builder((1, 1), np.random.default_rng(0))
+    weights = [np.array([[k, -k]]), np.array([b0, b0])]
+    h = b.add("Tanh", [b.add("Gemm", [0], (1, 2), weights)])
+    w = np.array([[1.0, 0.0], [1.0, 0.0]])
+    for gap in (1e-4, 1e-2, 0.1):
+        c = 2 * np.tanh(b0) - gap
+        nodes = list(b.nodes)
+        b.add("Gemm", [h], (1, 2), [w, np.array([0.0, c])])
+        network = Network(append(b.nodes, "max"), linear_network(0).source)
+        b.nodes[:] = nodes
+        x = torch.zeros(1, 1, 1, dtype=torch.float64)
+        values = network.run(x)
+        result = certified(plan(network, Norm.L2), Evaluation(network, values), torch.tensor([0]))
+        r = torch.linspace(0, 3, 300001, dtype=torch.float64).reshape(-1, 1, 1)
+        lost = network.logits(r).argmax(dim=1) == 1
+        true = float(r.reshape(-1)[lost].min())
+        assert 0.7 * true <= float(result.radius[0]) <= true
+
+
+def test_rivals_left_out_still_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The expansion sees only the nearest rivals; a farther one must still bound the radius."""
+    from boundcert.bounds import tail
+
+    monkeypatch.setattr(tail, "RIVALS", 1)
+    b = Builder((1, 2), np.random.default_rng(0))
+    h = b.add("Relu", [b.add("Gemm", [0], (1, 2), [np.eye(2), np.array([-10.0, 1.0])])])
+    # label: constant 1; rival A hangs on a dead neuron; rival B is reached at distance 1.05
+    b.add("Gemm", [h], (1, 3), [np.array([[0.0, 1, 0], [0, 0, 1]]), np.array([1.0, 0, -1.05])])
+    network = Network(append(b.nodes, "max"), linear_network(0).source)
+    x = torch.zeros(1, 1, 2, dtype=torch.float64)
+    values = network.run(x)
+    radius = certified(
+        plan(network, Norm.L2), Evaluation(network, values), torch.tensor([0])
+    ).radius
+    assert 1.0 <= float(radius[0]) <= 1.05

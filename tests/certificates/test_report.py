@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from decimal import Decimal
 
 import pytest
@@ -83,4 +82,4 @@ def test_layers_without_numbers() -> None:
     assert "cost by stage" not in show(run, many)
     some = [*many, sample_record(9, layers=(LayerCost("a", "Gemm", 1.0), LayerCost("b", "G", 3.0)))]
     text = show(run, some)
-    assert "over the 1 samples with a bound" in text and math.isclose(3.0, 3.0)
+    assert "over the 1 samples with a bound" in text

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from boundcert.certify import Bracket
+    from boundcert.bracketing import Bracket
 
 
 class Files(NamedTuple):
@@ -50,9 +50,16 @@ def parsed(text: str) -> list[dict[str, Any]]:
     return [json.loads(line, parse_constant=never) for line in text.splitlines()]
 
 
-def made_up(*given: object, indices: list[int], **named: object) -> Iterator[list[Bracket]]:
-    """Stands in for ``brackets``: sample k has the bound k/7, after a while."""
-    from boundcert.certify import Bracket
+class MadeUp:
+    """Stands in for ``Bracketer``: sample k has the bound k/7, after a while."""
 
-    time.sleep(0.03)
-    yield [Bracket(k, 0, k / 7, None, None, ()) for k in indices]
+    stages = ()
+
+    def __init__(self, *given: object, **named: object) -> None:
+        pass
+
+    def __call__(self, rows: object, places: Sequence[int]) -> list[Bracket]:
+        from boundcert.bracketing import Bracket
+
+        time.sleep(0.03)
+        return [Bracket(k, 0, k / 7, None, None, ()) for k in places]

@@ -110,7 +110,7 @@ def test_unexpected_error(call: Call, files: Files, monkeypatch: pytest.MonkeyPa
     def broken(*given: object, **named: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(glue, "brackets", broken)
+    monkeypatch.setattr(glue, "Bracketer", broken)
     result = call("certify", files.model, "--data", files.data)
     assert result.code == 1 and "please report it" in result.err
     assert "ZeroDivisionError: oops" in result.err and "Traceback" not in result.err
@@ -131,7 +131,7 @@ def test_ctrl_c_inside_compiled_code(
             raise SystemError("returned a result with an exception set") from None
 
     before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(glue, "brackets", interrupted)
+    monkeypatch.setattr(glue, "Bracketer", interrupted)
     refused(call("certify", files.model, "--data", files.data), 130, "interrupted")
     assert signal.getsignal(signal.SIGINT) is before
 

@@ -11,20 +11,20 @@ import time
 from pathlib import Path
 
 import pytest
-from cli.cli_helpers import Call, Files, made_up, parsed, refused
+from cli.cli_helpers import Call, Files, MadeUp, parsed, refused
 
 from boundcert import run as glue
 
 #: Loads everything once, then runs the command line in a fresh child for every line of input,
 #: with small and slow blocks, so that a kill finds it anywhere.
 SERVER = """
-import os, sys
+import os, signal, sys
 sys.path.insert(0, sys.argv.pop(1))
-from cli.cli_helpers import made_up
+from cli.cli_helpers import MadeUp
 from boundcert import run as glue
 from boundcert.cli.main import run
 glue.BLOCK_SAMPLES = 1
-glue.brackets = made_up
+glue.Bracketer = MadeUp
 network = glue.load_model(glue.ModelOptions(sys.argv[3]))
 glue.load_model = lambda options: network
 errors = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -33,7 +33,11 @@ for line in sys.stdin:
     if child == 0:
         os.dup2(errors, 1)
         os.dup2(errors, 2)
-        run(sys.argv[2:])
+        signal.alarm(60)  # no test hangs
+        try:
+            run(sys.argv[2:])
+        except SystemExit as stop:
+            os._exit(stop.code or 0)  # a forked child must not tear down its parent's threads
     print(child, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
@@ -43,13 +47,13 @@ for line in sys.stdin:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """The indices of every block that is computed."""
     seen: list[list[int]] = []
-    honest = glue.brackets
+    honest = glue.Bracketer.__call__
 
-    def counted(*given, **named):
-        seen.append(list(named["indices"]))
-        return honest(*given, **named)
+    def counted(self, rows, places):
+        seen.append(list(places))
+        return honest(self, rows, places)
 
-    monkeypatch.setattr(glue, "brackets", counted)
+    monkeypatch.setattr(glue.Bracketer, "__call__", counted)
     return seen
 
 
@@ -187,7 +191,7 @@ def test_kill_and_interrupt(
             assert code == (130 if sent == signal.SIGINT else -signal.SIGKILL), errors.read_text()
         server.stdin.close()
     assert "interrupted" in errors.read_text() and "Traceback" not in errors.read_text()
-    monkeypatch.setattr(glue, "brackets", made_up)
+    monkeypatch.setattr(glue, "Bracketer", MadeUp)
     assert call(*command(files, out, "--resume")).code == 0
     assert out.read_bytes().startswith(kept) and 2 < kept.count(b"\n") < 31
     _, *samples, summary = parsed(out.read_text())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cli.cli_helpers import Call, Files, parsed
 
-from boundcert.certify import Prepared
+from boundcert.bracketing import Prepared
 
 
 @pytest.fixture

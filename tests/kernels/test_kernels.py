@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from boundcert.kernels import NAMES, available, backend, scalar
-from boundcert.layers.activation_table import ACTIVATIONS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from boundcert.layers.activation_table import ACTIVATIONS
 
 BACKENDS = [name for name in available() if name != "reference"]
 seeds = st.integers(0, 2**32 - 1)
@@ -114,9 +115,7 @@ def test_slope_ranges_hold(kind: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     code, z, unit, scale, offset, a, b, zones = arguments(kind, rng)
     z = z / max(1.0, np.abs(z).max() / 6) if kind not in POSITIVE else z
-    low, high = backend("reference").activation_slopes(
-        code, 1, z, unit, scale, offset, a, b, zones
-    )
+    low, high = backend("reference").activation_slopes(code, 1, z, unit, scale, offset, a, b, zones)
     reach = unit * scale[:, None] + offset[:, None]
     steps = np.linspace(-1, 1, 401)[:, None, None]
     points = torch.from_numpy(z + steps * reach)

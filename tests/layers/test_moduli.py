@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from layer_cases import AFFINE, CASES, Case
+
 from boundcert.layers import registry
 from boundcert.layers.affine import Affine, unchanged
 from boundcert.layers.base import Deviation, Layer, Reach, Site
 from boundcert.norms import Norm
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from layer_cases import AFFINE, CASES, Case
 
 #: Relative room for the rounding of the *test's* own evaluation of g(a+q) − g(a).
 ROOM = 1e-10
@@ -38,6 +39,12 @@ def in_ball(
     size = {1.0: np.abs(q).sum(), 2.0: np.sqrt((q * q).sum()), np.inf: np.abs(q).max(initial=0)}
     q = q * (radius / size[norm.p]) if size[norm.p] > 0 else q
     return torch.from_numpy(q.reshape(1, *shape) * (1 - 1e-12))
+
+
+def shortened(q: torch.Tensor, norm: Norm, radius: float) -> torch.Tensor:
+    """``q``, or its multiple on the sphere where it is longer."""
+    size = float(norm.of_rows(q))
+    return q if size <= radius else q * (radius / size * (1 - 1e-12))
 
 
 def ascend(layer: Layer, a: list, q: list, norm: Norm, radii: list[float]) -> list:
@@ -101,16 +108,21 @@ def test_modulus_holds(case: Case, seed: int, scale: float, share: float, norm: 
     limit = float(bound.size)
     assert limit >= 0 or np.isnan(limit)
     slack = 4 * float(layer.rounding(site))
+    probes = []
     for kind in range(4):
         q = [in_ball(rng, tuple(x.shape[1:]), norm, r, kind) for x, r in zip(a, radii)]
-        for probe in (q, ascend(layer, a, q, norm, radii)):
-            change = layer.forward(*(x + v for x, v in zip(a, probe))) - site.output
-            size = float(norm.of_rows(change))
-            # a modulus that gives up (inf, nan) certifies nothing and cannot be refuted
-            assert not size > limit * (1 + ROOM) + slack
-            if bound.reach is not None:
-                entries = bound.reach.unit * bound.reach.scale + bound.reach.offset
-                assert not bool((change.reshape(-1).abs() > entries * (1 + ROOM) + slack).any())
+        probes += [q, ascend(layer, a, q, norm, radii)]
+    # towards the origin, where normalising layers are steepest
+    for left in (0.0, 1e-4, 1e-2, 0.3):
+        probes.append([shortened(x * (left - 1.0), norm, r) for x, r in zip(a, radii)])
+    for probe in probes:
+        change = layer.forward(*(x + v for x, v in zip(a, probe))) - site.output
+        size = float(norm.of_rows(change))
+        # a modulus that gives up (inf, nan) certifies nothing and cannot be refuted
+        assert not size > limit * (1 + ROOM) + slack
+        if bound.reach is not None:
+            entries = bound.reach.unit * bound.reach.scale + bound.reach.offset
+            assert not bool((change.reshape(-1).abs() > entries * (1 + ROOM) + slack).any())
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)

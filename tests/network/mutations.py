@@ -17,11 +17,11 @@ OPERATORS = """Abs Add ArgMax AveragePool BatchNormalization Cast Clip Concat Co
     GlobalAveragePool GlobalLpPool GlobalMaxPool Identity If LRN LeakyRelu Log Loop LpPool MatMul
     Max MaxPool Min Mul NonZero OneHot PRelu Pad Pow Range Reciprocal ReduceMean ReduceSum Relu
     Reshape Resize Scan Shape Sigmoid Slice Softmax SpaceToDepth Split Sqrt Squeeze Sub Sum Tanh
-    Tile TopK Transpose Unsqueeze Where""".split()
+    Tile TopK Transpose Unsqueeze Where""".split()  # noqa: SIM905
 ATTRIBUTES = """alpha approximate auto_pad axes axis beta bias blocksize ceil_mode
     count_include_pad dilations epsilon exclude_outside group kernel_shape keepdims mode
     noop_with_empty_axes output_padding output_shape p pads perm size spatial split storage_order
-    strides to training_mode transA transB value""".split()
+    strides to training_mode transA transB value""".split()  # noqa: SIM905
 
 
 def mutate(data: bytes, seed: int) -> bytes:
@@ -177,8 +177,11 @@ def _external(model: onnx.ModelProto, rng: random.Random) -> None:
     if model.graph.initializer:
         tensor = rng.choice(model.graph.initializer)
         tensor.data_location = onnx.TensorProto.EXTERNAL
-        for key, value in (("location", rng.choice(("w.bin", "../w", "/etc/passwd", ""))),
-                           ("offset", str(rng.choice(SIZES))), ("length", str(rng.choice(SIZES)))):
+        for key, value in (
+            ("location", rng.choice(("w.bin", "../w", "/etc/passwd", ""))),
+            ("offset", str(rng.choice(SIZES))),
+            ("length", str(rng.choice(SIZES))),
+        ):
             tensor.external_data.add(key=key, value=value)
 
 
@@ -233,7 +236,24 @@ def _expand(model: onnx.ModelProto, rng: random.Random) -> None:
 
 
 STRUCTURAL = (
-    _operator, _delete_node, _duplicate_node, _swap_nodes, _rewire, _rewire, _drop_end,
-    _attribute, _attribute, _attribute, _attribute_kind, _dims, _weight, _weight_kind, _external,
-    _input, _rename, _versions, _domain, _expand,
+    _operator,
+    _delete_node,
+    _duplicate_node,
+    _swap_nodes,
+    _rewire,
+    _rewire,
+    _drop_end,
+    _attribute,
+    _attribute,
+    _attribute,
+    _attribute_kind,
+    _dims,
+    _weight,
+    _weight_kind,
+    _external,
+    _input,
+    _rename,
+    _versions,
+    _domain,
+    _expand,
 )

@@ -161,9 +161,7 @@ def run(model: onnx.ModelProto, x: np.ndarray, source: str, target: str) -> np.n
         return None
 
 
-def gap(
-    ours: np.ndarray, theirs: np.ndarray, x: np.ndarray, relative: float = 2e-6
-) -> str | None:
+def gap(ours: np.ndarray, theirs: np.ndarray, x: np.ndarray, relative: float = 2e-6) -> str | None:
     """What is wrong with a result, None where rounding explains every difference."""
     theirs = np.asarray(theirs)
     if ours.shape != theirs.shape:

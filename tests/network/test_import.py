@@ -204,9 +204,7 @@ def test_one_output_decides_by_its_sign(with_sigmoid: bool) -> None:
 
 def test_output_by_name(tmp_path: Path) -> None:
     nodes = [node("MatMul", "x w", "y"), node("MatMul", "x v", "other")]
-    made = model(
-        nodes, ["N", 4], {"w": weights(4, 3), "v": weights(4, 2)}, outputs=("y", "other")
-    )
+    made = model(nodes, ["N", 4], {"w": weights(4, 3), "v": weights(4, 2)}, outputs=("y", "other"))
     path = save(made, tmp_path)
     with pytest.raises(RefusedInput, match=r"2 outputs \(y, other\).*--output NAME"):
         boundcert.load_onnx(path)
@@ -330,6 +328,12 @@ def test_weights_as_constant_nodes_and_as_inputs() -> None:
     x = samples(reference)
     for variant in (constant, listed):
         np.testing.assert_allclose(logits(imported(variant), x), logits(reference, x))
+
+
+def test_output_without_a_declared_shape() -> None:
+    made = mlp()
+    made.graph.output[0].type.tensor_type.ClearField("shape")
+    assert imported(made).classes == 3
 
 
 def test_external_data(tmp_path: Path) -> None:

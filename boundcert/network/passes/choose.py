@@ -13,9 +13,7 @@ FLOAT_TYPES = {1: "float32", 10: "float16", 11: "float64"}
 def dims(value: onnx.ValueInfoProto) -> list[int | str | None]:
     """Declared dimensions: numbers, names of free ones, None for unknown ones."""
     shape = value.type.tensor_type.shape
-    return [
-        d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in shape.dim
-    ]
+    return [d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in shape.dim]
 
 
 def choose_ends(

@@ -12,7 +12,7 @@ import onnx.shape_inference
 
 from boundcert.errors import RefusedInput
 from boundcert.network.passes.pools import settle_first_pool
-from boundcert.network.passes.sanity import LARGEST_TENSOR, LARGEST_TOTAL, check_shapes
+from boundcert.network.passes.sanity import LARGEST_TOTAL, check_shapes, entries
 from boundcert.network.passes.shapes import inferred_shapes
 from boundcert.network.read import STANDARD, first_line
 
@@ -25,7 +25,7 @@ FOLDABLE = frozenset(
     GreaterOrEqual Identity Less LessOrEqual Log MatMul Max Mean Min Mod Mul Neg NonZero Not OneHot
     Or Pad Pow Range Reciprocal ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Relu Reshape
     Round ScatterElements ScatterND Shape Sigmoid Sign Sin Size Slice Softmax Sqrt Squeeze Sub Sum
-    Tanh Tile Transpose Trilu Unsqueeze Where Xor""".split()
+    Tanh Tile Transpose Trilu Unsqueeze Where Xor""".split()  # noqa: SIM905
 )
 #: Their result is no larger than their input, so an unknown output shape is no danger.
 SHRINKING = frozenset({"NonZero"})
@@ -47,9 +47,7 @@ def infer(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
             raise RefusedInput(
                 f"{where}: shapes do not fit together: {first_line(error)}"
             ) from error
-        weights = {t.name for t in model.graph.initializer}
-        shapes = inferred_shapes(inferred)
-        check_shapes({k: v for k, v in shapes.items() if k not in weights}, where)
+        check_shapes(inferred, inferred_shapes(inferred), where)
     return inferred
 
 
@@ -83,12 +81,13 @@ def fold(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            limit = LARGEST_TOTAL + 4 * entries(model)
             graph = ir.serde.deserialize_model(settled(model, where))
             optimizer.fold_constants(
                 graph,
                 onnx_shape_inference=True,
-                output_size_limit=LARGEST_TENSOR,
-                should_fold=Budget().may_fold,
+                output_size_limit=limit,
+                should_fold=Budget(limit).may_fold,
             )
             optimizer.remove_unused_nodes(graph)
             folded = ir.serde.serialize_model(graph)
@@ -106,8 +105,8 @@ def fold(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
 class Budget:
     """Which nodes to evaluate on constants: known operator, known size, bearable in total."""
 
-    def __init__(self) -> None:
-        self.left = LARGEST_TOTAL
+    def __init__(self, entries: int) -> None:
+        self.left = entries
 
     def may_fold(self, node: Any) -> bool:
         """Asked by onnxscript before it evaluates a node."""
@@ -118,7 +117,7 @@ class Budget:
             return node.op_type in SHRINKING
         cost = math.prod(shape)
         if node.op_type in ("MatMul", "Gemm"):
-            cost *= max(_size(node.inputs[0]) or [LARGEST_TOTAL]) // 64 + 1
+            cost *= max(_size(node.inputs[0]) or [self.left]) // 64 + 1
         self.left -= cost
         return self.left >= 0
 

@@ -34,7 +34,9 @@ def find_head(model: onnx.ModelProto, output: str, shapes: dict[str, tuple[int, 
     """
     opset = opset_of(model)
     made_by = {name: node for node in model.graph.node for name in node.output}
-    logits, name, dropped, passed = output, output, [], []
+    logits, name = output, output
+    dropped: list[str] = []
+    passed: list[str] = []
     while name in made_by:
         node = made_by[name]
         source = node.input[0] if node.input else ""

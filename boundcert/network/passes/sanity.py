@@ -11,19 +11,19 @@ import math
 from collections.abc import Iterator
 
 import onnx
+import onnx.defs
 
 from boundcert.errors import RefusedInput
 
-#: Most entries one computed tensor may have (512 MiB in float64).
-LARGEST_TENSOR = 2**26
-#: Most entries that all computed tensors of one sample, or all folded constants, may have.
-LARGEST_TOTAL = 2**28
+#: Most entries one computed tensor may have (128 MiB in float64), and all of one sample's. A
+#: model with larger weights may have tensors of that size: those bytes are in the file.
+LARGEST_TENSOR, LARGEST_TOTAL = 2**24, 2**27
 #: Most entries a weight may have; it also has to be there.
 LARGEST_WEIGHT = 2**31
 #: Most nodes after inlining functions, and the deepest nesting of subgraphs.
 MOST_NODES, DEEPEST = 1_000_000, 16
 #: Bits an entry of each element type takes in raw data.
-BITS = {
+BITS: dict[int, int] = {
     onnx.TensorProto.FLOAT: 32,
     onnx.TensorProto.UINT8: 8,
     onnx.TensorProto.INT8: 8,
@@ -53,6 +53,7 @@ def check_sizes(model: onnx.ModelProto, where: str) -> None:
         Names the first tensor or input that is impossible.
     """
     for graph in graphs(model.graph, where):
+        _check_names(graph, where)
         if graph.sparse_initializer:
             name = graph.sparse_initializer[0].values.name
             raise RefusedInput(
@@ -70,8 +71,37 @@ def check_sizes(model: onnx.ModelProto, where: str) -> None:
                     f"at most {LARGEST_TENSOR} entries work"
                 )
     for function in model.functions:
+        _check_names(function, where)
         for node in function.node:
             _check_attributes(node, where)
+
+
+def check_operands(model: onnx.ModelProto, where: str) -> None:
+    """Refuse nodes that leave out an operand which ONNX requires.
+
+    The ONNX checker lets empty names pass, and onnxruntime's Max then reads a null pointer.
+    """
+    versions = {("" if e.domain == "ai.onnx" else e.domain): e.version for e in model.opset_import}
+    bodies = [g.node for g in graphs(model.graph, where)] + [f.node for f in model.functions]
+    for node in (node for body in bodies for node in body):
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        if not onnx.defs.has(node.op_type, domain):
+            continue
+        try:
+            schema = onnx.defs.get_schema(node.op_type, versions.get(domain, 1), domain)
+        except onnx.defs.SchemaError:
+            continue  # the checker says so
+        optional = onnx.defs.OpSchema.FormalParameterOption.Optional
+        for kind, names, formal in (
+            ("input", node.input, schema.inputs),
+            ("output", node.output, schema.outputs),
+        ):
+            for k, name in enumerate(names):
+                if not name and formal and formal[min(k, len(formal) - 1)].option != optional:
+                    raise RefusedInput(
+                        f"{where}: node {node.name or node.op_type!r} leaves out {kind} {k}, "
+                        f"which {node.op_type} requires"
+                    )
 
 
 def check_functions(model: onnx.ModelProto, where: str) -> None:
@@ -102,19 +132,30 @@ def check_functions(model: onnx.ModelProto, where: str) -> None:
         raise RefusedInput(f"{where}: {total} nodes once functions are inlined; {MOST_NODES} work")
 
 
-def check_shapes(shapes: dict[str, tuple[int, ...]], where: str) -> None:
-    """Refuse a model whose computed tensors (weights not among them) are too large to hold."""
+def check_shapes(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]], where: str) -> None:
+    """Refuse a model whose computed tensors, with these inferred shapes, are too large to hold."""
+    weights = {t.name for t in model.graph.initializer}
+    held = entries(model)
+    most, total = max(LARGEST_TENSOR, held), 0
     for name, shape in shapes.items():
-        if any(n < 0 for n in shape) or math.prod(shape) > LARGEST_TENSOR:
+        if name in weights:
+            continue
+        total += math.prod(shape)
+        if any(n < 0 for n in shape) or math.prod(shape) > most:
             raise RefusedInput(
                 f"{where}: tensor {name!r} would have shape {list(shape)}; "
-                f"at most {LARGEST_TENSOR} entries work"
+                f"at most {most} entries work"
             )
-    total = sum(math.prod(shape) for shape in shapes.values())
-    if total > LARGEST_TOTAL:
+    if total > LARGEST_TOTAL + 4 * held:
         raise RefusedInput(
-            f"{where}: the tensors of one sample have {total} entries; {LARGEST_TOTAL} work"
+            f"{where}: the tensors of one sample have {total} entries; "
+            f"{LARGEST_TOTAL + 4 * held} work"
         )
+
+
+def entries(model: onnx.ModelProto) -> int:
+    """Number of entries of all weights."""
+    return sum(math.prod(t.dims) for t in model.graph.initializer)
 
 
 def graphs(graph: onnx.GraphProto, where: str, depth: int = 0) -> Iterator[onnx.GraphProto]:
@@ -136,6 +177,21 @@ def _all_nodes(nodes: object, depth: int = 0) -> Iterator[onnx.NodeProto]:
         for attribute in node.attribute:
             for inner in [attribute.g, *attribute.graphs]:
                 yield from _all_nodes(inner.node, depth + 1)
+
+
+def _check_names(graph: onnx.GraphProto | onnx.FunctionProto, where: str) -> None:
+    """Refuse names that are no UTF-8, which protobuf hands over as bytes."""
+    names: list[object] = []
+    if isinstance(graph, onnx.GraphProto):
+        names += [v.name for v in (*graph.initializer, *graph.input, *graph.output)]
+    else:
+        names += [graph.name, graph.domain, *graph.input, *graph.output]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        names += [a.name for a in node.attribute]
+    for name in names:
+        if not isinstance(name, str):
+            raise RefusedInput(f"{where}: the name {name!r} is not UTF-8; the file is damaged")
 
 
 def _check_attributes(node: onnx.NodeProto, where: str) -> None:

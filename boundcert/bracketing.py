@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from boundcert.attacks import AttackResult
 from boundcert.attacks import attack as run_attacks
+from boundcert.attacks.registry import get_attack
 from boundcert.bounds.methods import Bounder, Stage, method
 from boundcert.bounds.propagate import Evaluation
 from boundcert.errors import UsageError, ViolatedCertificate
@@ -54,7 +55,8 @@ class Bracket:
     ----------
     index : position in the data.
     predicted : class given by onnxruntime.
-    lower : 0 where nothing is proved, or where onnxruntime's class is not the exact network's.
+    lower : 0 where nothing is proved, or where onnxruntime's class is not the exact network's;
+        nan where no method was asked for.
     upper : norm of a confirmed adversarial perturbation, None without one.
     attack : which attack found it.
     kappa : as in :class:`Radii`, for this sample.
@@ -230,80 +232,115 @@ def brackets(
     ------
     ViolatedCertificate
         A confirmed attack lies below a certified radius and the exact network agrees with it.
-        Its ``bracket`` attribute holds the sample.
+        Its ``bracket`` attribute holds the sample, ``others`` the rest of its chunk.
     """
-    prepared = Prepared(network, norm, method, device)
+    bracketer = Bracketer(network, norm, method, attacks, device)
     rows = network.prepare(x)
     places = list(range(len(rows))) if indices is None else list(indices)
-    runtime = Runtime(network.source, network.input_shape)
     for start, end in chunks(network, len(rows)):
-        yield _chunk(prepared, runtime, rows[start:end], places[start:end], attacks)
+        yield bracketer(rows[start:end], places[start:end])
 
 
-def _chunk(
-    prepared: Prepared,
-    runtime: Runtime,
-    rows: torch.Tensor,
-    places: Sequence[int],
-    attacks: Sequence[str],
-) -> list[Bracket]:
-    lower, label, kappa = prepared(rows)
-    seen = runtime.classify(rows.numpy().astype(np.float32))
-    lower = np.where(seen == label, lower, 0.0)
-    upper, names = np.full(len(rows), np.nan), [None] * len(rows)
-    points = None
-    if attacks:
-        found = run_attacks(
-            prepared.network,
-            runtime,
-            rows.to(prepared.device),
-            torch.from_numpy(label).to(prepared.device),
-            prepared.norm,
-            tuple(attacks),
-        )
-        upper, names, points = found.upper, list(found.attack), found.points
-    result = []
-    for k, place in enumerate(places):
-        low, high = float(lower[k]), float(upper[k])
-        point = None if points is None or np.isnan(high) else points[k]
-        bracket = Bracket(
-            int(place),
-            int(seen[k]),
-            low,
-            None if np.isnan(high) else high,
-            names[k],
-            tuple(kappa[k].tolist()),
-            point,
-        )
-        if prepared.certified and bracket.upper is not None and bracket.upper < low:
-            bracket = _contradicted(prepared, bracket, int(label[k]))
-        result.append(bracket)
-    return result
+class Bracketer:
+    """Brackets made ready for one network: a method for the lower end, attacks for the upper.
 
-
-def _contradicted(prepared: Prepared, bracket: Bracket, label: int) -> Bracket:
-    """A confirmed attack below the certified radius: our bug, or float32 rounding of the runtime.
-
-    The certificate is about exact arithmetic. Where the exact network keeps its class at the
-    attacked point, the runtime's rounding moved the decision and the sample counts as not
-    certified; where it does not, the certificate is false.
+    ``method`` None gives upper bounds only (lower is nan). Parameters and errors as for
+    :func:`brackets`; everything that can be refused is refused here.
     """
-    assert bracket.point is not None
-    point = torch.from_numpy(bracket.point.astype(np.float64))[None].to(prepared.device)
-    with torch.no_grad():
-        if int(prepared.network.logits(point).argmax(dim=1)) == label:
-            return Bracket(
-                bracket.index,
-                bracket.predicted,
-                0.0,
-                bracket.upper,
-                bracket.attack,
-                bracket.kappa,
-                bracket.point,
+
+    def __init__(
+        self,
+        network: Network,
+        norm: Norm | str | float,
+        method: str | None,
+        attacks: Sequence[str],
+        device: str = "cpu",
+    ) -> None:
+        for name in attacks:
+            get_attack(name)
+        self.norm = Norm.of(norm)
+        self.attacks = tuple(attacks)
+        self.device = usable_device(device)
+        self.prepared = None if method is None else Prepared(network, norm, method, device)
+        on_device = network if self.device.type == "cpu" else network.to(self.device)
+        self.network = on_device if self.prepared is None else self.prepared.network
+        self.runtime = Runtime(network.source, network.input_shape)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The blocks whose κ each bracket holds; none without a method."""
+        return () if self.prepared is None else self.prepared.stages
+
+    def __call__(self, rows: torch.Tensor, places: Sequence[int]) -> list[Bracket]:
+        """Brackets of one chunk of float64 samples (B, *input_shape) at ``places`` in the data."""
+        lower, label, kappa = self._lower(rows)
+        seen = self.runtime.classify(rows.numpy().astype(np.float32))
+        lower = np.where(seen == label, lower, np.minimum(lower, 0.0))
+        upper, names, points = self._upper(rows, label)
+        result, violation = [], None
+        for k, place in enumerate(places):
+            low, found = float(lower[k]), names[k] is not None
+            bracket = Bracket(
+                int(place),
+                int(seen[k]),
+                low,
+                float(upper[k]) if found else None,
+                names[k],
+                tuple(kappa[k].tolist()),
+                points[k] if found else None,
             )
+            certified = self.prepared is not None and self.prepared.certified
+            if certified and found and upper[k] < low:
+                if self._changes(bracket, int(label[k])):
+                    violation = violation or bracket
+                    continue
+                bracket = replace(bracket, lower=0.0)
+            result.append(bracket)
+        if violation is not None:
+            raise _violated(violation, result)
+        return result
+
+    def _lower(self, rows: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if self.prepared is not None:
+            return self.prepared(rows)
+        with torch.no_grad():
+            label = self.network.logits(rows.to(self.device)).argmax(dim=1).cpu().numpy()
+        return np.full(len(rows), np.nan), label, np.zeros((len(rows), 0))
+
+    def _upper(
+        self, rows: torch.Tensor, label: np.ndarray
+    ) -> tuple[np.ndarray, list[str | None], np.ndarray]:
+        if not self.attacks:
+            nothing: list[str | None] = [None] * len(rows)
+            return np.full(len(rows), np.nan), nothing, np.zeros((len(rows), 0))
+        found = run_attacks(
+            self.network,
+            self.runtime,
+            rows.to(self.device),
+            torch.from_numpy(label).to(self.device),
+            self.norm,
+            self.attacks,
+        )
+        return found.upper, list(found.attack), found.points
+
+    def _changes(self, bracket: Bracket, label: int) -> bool:
+        """Whether the exact network, too, leaves its class at the attacked point.
+
+        The certificate is about exact arithmetic. Where the exact network keeps its class, the
+        runtime's rounding moved the decision, and the sample counts as not certified; where it
+        does not, the certificate is false.
+        """
+        assert bracket.point is not None
+        point = torch.from_numpy(bracket.point.astype(np.float64))[None].to(self.device)
+        with torch.no_grad():
+            return int(self.network.logits(point).argmax(dim=1)) != label
+
+
+def _violated(bracket: Bracket, others: list[Bracket]) -> ViolatedCertificate:
     error = ViolatedCertificate(
         f"sample {bracket.index}: the certified radius {bracket.lower!r} exceeds a confirmed "
         f"attack of norm {bracket.upper!r} ({bracket.attack}). This is a bug in boundcert."
     )
     error.bracket = bracket  # type: ignore[attr-defined]
-    raise error
+    error.others = others  # type: ignore[attr-defined]
+    return error
