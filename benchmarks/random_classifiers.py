@@ -10,6 +10,7 @@ share of the classifiers.
 from __future__ import annotations
 
 import argparse
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +57,7 @@ def classifier(setting: Setting, seed: int) -> torch.nn.Module:
     torch.manual_seed(seed)
     sizes = [setting.dimension, *[setting.units] * setting.layers, setting.classes]
     parts: list[torch.nn.Module] = []
-    for a, b in zip(sizes, sizes[1:]):
+    for a, b in itertools.pairwise(sizes):
         parts += [torch.nn.Linear(a, b), torch.nn.Tanh()]
     module = torch.nn.Sequential(*parts[:-1])
     for p in module.parameters():
