@@ -12,7 +12,7 @@ import torch
 from common import show
 
 import boundcert
-from boundcert.bracketing import Prepared, chunks
+from boundcert.prepared import Prepared, chunks
 
 
 def mlp(width: int, depth: int) -> boundcert.Network:

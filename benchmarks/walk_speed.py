@@ -14,7 +14,7 @@ import time
 import numpy as np
 from common import NETWORKS, arguments
 
-from boundcert.bracketing import Prepared, chunks
+from boundcert.prepared import Prepared, chunks
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from boundcert.bracketing import Bracket, Radii, attack, brackets, certify
+    from boundcert.api import Bracket, Radii, attack, brackets, certify
     from boundcert.data import DataSet, load_data
     from boundcert.network.graph import Network
     from boundcert.network.load import from_torch, load_onnx
@@ -20,14 +20,14 @@ __version__ = "0.1.0"
 
 #: Public names and where they live; resolved on first use so that importing costs nothing.
 _HOMES = {
-    "Bracket": "boundcert.bracketing",
+    "Bracket": "boundcert.bracketer",
     "DataSet": "boundcert.data",
     "Network": "boundcert.network.graph",
     "Norm": "boundcert.norms",
-    "Radii": "boundcert.bracketing",
-    "attack": "boundcert.bracketing",
-    "brackets": "boundcert.bracketing",
-    "certify": "boundcert.bracketing",
+    "Radii": "boundcert.api",
+    "attack": "boundcert.api",
+    "brackets": "boundcert.api",
+    "certify": "boundcert.api",
     "from_torch": "boundcert.network.load",
     "load_data": "boundcert.data",
     "load_onnx": "boundcert.network.load",

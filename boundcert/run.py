@@ -15,7 +15,7 @@ import numpy as np
 from boundcert import __version__
 from boundcert.attacks.registry import get_attack
 from boundcert.bounds.methods import Stage, method
-from boundcert.bracketing import Bracket, Bracketer, usable_device
+from boundcert.bracketer import Bracket, Bracketer
 from boundcert.certificates import (
     LayerCost,
     ModelOptions,
@@ -38,6 +38,7 @@ from boundcert.layers.base import numel
 from boundcert.network.graph import Network
 from boundcert.network.load import load_onnx
 from boundcert.norms import Norm
+from boundcert.prepared import usable_device
 
 #: Samples taken where the user does not say how many: of the demo, and of other data.
 DEMO_SAMPLES, DATA_SAMPLES = 20, 10

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from boundcert.bracketing import Bracket
+    from boundcert.bracketer import Bracket
 
 
 class Files(NamedTuple):
@@ -59,7 +59,7 @@ class MadeUp:
         pass
 
     def __call__(self, rows: object, places: Sequence[int]) -> list[Bracket]:
-        from boundcert.bracketing import Bracket
+        from boundcert.bracketer import Bracket
 
         time.sleep(0.03)
         return [Bracket(k, 0, k / 7, None, None, ()) for k in places]

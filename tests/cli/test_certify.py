@@ -52,7 +52,7 @@ def test_file_equals_stdout(call: Call, files: Files, tmp_path) -> None:
 
 def test_bounds_are_those_of_the_library(call: Call, files: Files) -> None:
     from boundcert import load_data, load_onnx
-    from boundcert.bracketing import certify
+    from boundcert.api import certify
 
     result = call("certify", files.model, "--data", files.data, "--json", "--attack", "none")
     expected = certify(load_onnx(files.model), load_data(files.data).x[:10])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cli.cli_helpers import Call, Files, parsed
 
-from boundcert.bracketing import Prepared
+from boundcert.prepared import Prepared
 
 
 @pytest.fixture

@@ -1,0 +1,157 @@
+"""The Python functions: lower bounds, upper bounds, and both at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from boundcert.attacks import AttackResult
+from boundcert.attacks import attack as run_attacks
+from boundcert.bounds.methods import Stage
+from boundcert.bracketer import Bracket, Bracketer
+from boundcert.network.graph import Network
+from boundcert.network.runtime import Runtime
+from boundcert.norms import Norm
+from boundcert.prepared import Prepared, chunks, usable_device
+
+
+@dataclass(frozen=True)
+class Radii:
+    """Lower bounds of a method on a set of samples.
+
+    Attributes
+    ----------
+    lower : (N,) radii in the units of the data. Certified if ``certified``: no perturbation of
+        smaller norm changes the class of the network in exact arithmetic. 0: nothing is proved.
+    predicted : (N,) int64, the class each radius keeps.
+    kappa : (N, stages) how far the value in front of each stage may be moved without changing
+        the class; column 0 is the input, the last the distance at the affine head.
+    stages : the blocks of layers behind those values.
+    norm, method, certified : what was asked for.
+    """
+
+    lower: np.ndarray
+    predicted: np.ndarray
+    kappa: np.ndarray
+    stages: tuple[Stage, ...]
+    norm: Norm
+    method: str
+    certified: bool
+
+
+def certify(
+    network: Network,
+    x: np.ndarray,
+    norm: Norm | str | float = 2,
+    method: str = "walk",
+    *,
+    device: str = "cpu",
+    progress: Callable[[int], None] | None = None,
+) -> Radii:
+    """Lower bounds on the smallest perturbation that changes the class of each sample.
+
+    Parameters
+    ----------
+    network : from :func:`boundcert.load_onnx` or :func:`boundcert.from_torch`.
+    x : (N, …) samples in the data's own units; any shape that fits the network's input.
+    norm : 1, 2 or inf (or ``"l1"``, ``"l2"``, ``"linf"``).
+    method : ``"walk"`` (certified) or ``"peck2017"`` (not a certificate; L2 only).
+    device : where matrix products and convolutions run.
+    progress : called with the number of samples done after each chunk.
+
+    Raises
+    ------
+    RefusedInput
+        The samples do not fit the network or are not finite.
+    UsageError
+        Unknown norm, method or device, or a method that does not know the norm.
+    """
+    bounder = Prepared(network, norm, method, device)
+    rows = network.prepare(x)
+    parts = [bounder(rows[a:b], progress) for a, b in chunks(network, len(rows))]
+    width = len(bounder.stages)
+    return Radii(
+        np.concatenate([p[0] for p in parts]) if parts else np.zeros(0),
+        np.concatenate([p[1] for p in parts]) if parts else np.zeros(0, dtype=np.int64),
+        np.concatenate([p[2] for p in parts]) if parts else np.zeros((0, width)),
+        bounder.stages,
+        bounder.norm,
+        method,
+        bounder.certified,
+    )
+
+
+def attack(
+    network: Network,
+    x: np.ndarray,
+    norm: Norm | str | float = 2,
+    attacks: Sequence[str] = ("deepfool",),
+    *,
+    device: str = "cpu",
+    progress: Callable[[int], None] | None = None,
+) -> AttackResult:
+    """Upper bounds: the nearest adversarial point that the attacks find and onnxruntime confirms.
+
+    Parameters
+    ----------
+    network, x, norm, device, progress : as for :func:`certify`.
+    attacks : names out of ``deepfool``, ``fgs``, ``fgv``.
+
+    Returns
+    -------
+    AttackResult : ``upper`` (N,) in the units of the data, NaN where nothing was found;
+        ``attack``, the attack that found it; ``points`` (N, *input_shape) float32.
+
+    Raises
+    ------
+    RefusedInput, UsageError
+    """
+    where = usable_device(device)
+    moved = network if where.type == "cpu" else network.to(where)
+    rows = network.prepare(x)
+    with torch.no_grad():
+        label = [network.logits(rows[a:b]).argmax(dim=1) for a, b in chunks(network, len(rows))]
+    return run_attacks(
+        moved,
+        Runtime(network.source, network.input_shape),
+        rows.to(where),
+        (torch.cat(label) if label else torch.zeros(0, dtype=torch.int64)).to(where),
+        norm,
+        tuple(attacks),
+        chunk=max((b - a for a, b in chunks(network, len(rows))), default=1),
+        progress=progress,
+    )
+
+
+def brackets(
+    network: Network,
+    x: np.ndarray,
+    norm: Norm | str | float = 2,
+    method: str = "walk",
+    attacks: Sequence[str] = ("deepfool",),
+    *,
+    indices: Sequence[int] | None = None,
+    device: str = "cpu",
+) -> Iterator[list[Bracket]]:
+    """Brackets of samples, a chunk at a time, in order.
+
+    Parameters
+    ----------
+    x : (N, …) samples; ``indices`` are their positions in the data (0 … N−1 by default).
+    attacks : names of attacks, none for lower bounds only.
+    Other parameters and errors as for :func:`certify`.
+
+    Raises
+    ------
+    ViolatedCertificate
+        A confirmed attack lies below a certified radius and the exact network agrees with it.
+        Its ``bracket`` attribute holds the sample, ``others`` the rest of its chunk.
+    """
+    bracketer = Bracketer(network, norm, method, attacks, device)
+    rows = network.prepare(x)
+    places = list(range(len(rows))) if indices is None else list(indices)
+    for start, end in chunks(network, len(rows)):
+        yield bracketer(rows[start:end], places[start:end])

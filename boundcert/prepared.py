@@ -1,0 +1,72 @@
+"""A method made ready for one network, and how samples are cut into chunks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+
+from boundcert.bounds.methods import Bounder, Stage, method
+from boundcert.bounds.propagate import Evaluation
+from boundcert.errors import UsageError
+from boundcert.layers.base import numel
+from boundcert.network.graph import Network
+from boundcert.norms import Norm
+
+#: Memory that the values of one chunk may take, in bytes.
+CHUNK_BYTES = 16 * 2**20
+
+
+class Prepared:
+    """A method made ready for one network, norm and device."""
+
+    def __init__(
+        self, network: Network, norm: Norm | str | float, name: str, device: str = "cpu"
+    ) -> None:
+        entry = method(name)
+        self.norm = Norm.of(norm)
+        self.certified = entry.certified
+        self.device = usable_device(device)
+        self.network = network if self.device.type == "cpu" else network.to(self.device)
+        with torch.no_grad():
+            self.bounder: Bounder = entry.prepare(self.network, self.norm)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The blocks between the reported values."""
+        return self.bounder.stages
+
+    @torch.no_grad()
+    def __call__(
+        self, rows: torch.Tensor, progress: Callable[[int], None] | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(lower, predicted, kappa) of one chunk of float64 samples (B, *input_shape)."""
+        values = self.network.run(rows.to(self.device))
+        label = values[-1].reshape(len(rows), -1).argmax(dim=1)
+        bounds = self.bounder(Evaluation(self.network, values), label)
+        if progress is not None:
+            progress(len(rows))
+        return bounds.radius.cpu().numpy(), label.cpu().numpy(), bounds.kappa.cpu().numpy()
+
+
+def usable_device(name: str) -> torch.device:
+    """A torch device that exists here.
+
+    Raises
+    ------
+    UsageError
+    """
+    if name.split(":")[0] not in ("cpu", "cuda"):
+        raise UsageError(f"device {name!r} is unknown; use cpu or cuda")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError("device 'cuda' was asked for, but torch sees no GPU here; use cpu")
+    return torch.device(name)
+
+
+def chunks(network: Network, samples: int) -> Iterator[tuple[int, int]]:
+    """Ranges of samples whose values fit :data:`CHUNK_BYTES` together."""
+    one = 8 * sum(numel(node.shape) for node in network.nodes)
+    step = int(min(max(CHUNK_BYTES // max(one, 1), 1), 512))
+    for start in range(0, samples, step):
+        yield start, min(start + step, samples)
