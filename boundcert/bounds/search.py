@@ -12,6 +12,22 @@ TOLERANCE = 1e-3
 FIRST_STRIDE, MOST_PASSES = 1.4, 10
 
 
+def in_range(
+    reached: torch.Tensor, rho: torch.Tensor, gap: torch.Tensor, amplification: float
+) -> torch.Tensor:
+    """``reached`` where underflow in an expansion cannot matter, else 0.
+
+    Every product on the way back from the logits may lose 2^−1075 where it underflows. Later
+    factors enlarge that by at most ``amplification``, the product of the layers' absolute gains,
+    and it acts on moves of at most ρ (ρ² in a second-order term). Within the limits here that
+    stays below 1e-120 in all, a share of less than 1e-20 of the smallest gap allowed: far inside
+    the relative inflations.
+    """
+    if not amplification < 1e80:
+        return torch.zeros_like(reached)
+    return torch.where((gap.amin(dim=0) > 1e-100) & (rho < 1e60), reached, 0.0)
+
+
 def widen(
     prove: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], known: torch.Tensor, passes: int
 ) -> torch.Tensor:

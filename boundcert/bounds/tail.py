@@ -8,13 +8,16 @@ min(ρ, min_j (m_j(u) − R_j)/‖c_j‖_q).
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 
 from boundcert.bounds.head import logit_error
 from boundcert.bounds.propagate import Evaluation, backward_expansion, forward_moves
-from boundcert.bounds.search import widen
+from boundcert.bounds.search import in_range, widen
+from boundcert.layers.affine import Affine
 from boundcert.layers.base import Deviation, norms_of
 from boundcert.norms import Norm
 
@@ -22,6 +25,13 @@ from boundcert.norms import Norm
 RIVALS = 2
 #: Expansions at different radii.
 PASSES = 2
+
+
+def amplification(evaluation: Evaluation, nodes: Iterable[int], norm: Norm) -> float:
+    """Product of the absolute gains (at least 1 each) of the affine layers among ``nodes``."""
+    layers = [evaluation.layer(k) for k in nodes]
+    gains = [m.absolute_gain(n) for m in layers if isinstance(m, Affine) for n in (norm, norm.dual)]
+    return math.prod(max(g, 1.0) for g in gains)
 
 
 @dataclass(frozen=True)
@@ -89,8 +99,10 @@ def expansion_radius(
         slope = norms_of(norm.dual, linear) * (1 + 4e-16 * (linear[0, 0].numel() + 8))
         left = (near.gap - rest) * (1 - 1e-15)
         reached = torch.where(slope > 0, left / slope, torch.inf) * (1 - 1e-15)
-        return torch.where(left > 0, reached, torch.zeros_like(reached)).amin(dim=0)
+        reached = torch.where(left > 0, reached, torch.zeros_like(reached)).amin(dim=0)
+        return in_range(reached, rho, near.gap, amplified)
 
+    amplified = amplification(evaluation, nodes, norm)
     for k in nodes:
         evaluation.rounding(k, norm)  # once for all samples; passes take their rows of it
     return widen(prove, known, PASSES)

@@ -24,9 +24,9 @@ import torch
 
 from boundcert.bounds.head import Head
 from boundcert.bounds.propagate import Evaluation, backward_expansion, forward_moves
-from boundcert.bounds.search import widen
+from boundcert.bounds.search import in_range, widen
 from boundcert.bounds.segments import cut_points
-from boundcert.bounds.tail import PASSES, Rivals
+from boundcert.bounds.tail import PASSES, Rivals, amplification
 from boundcert.kernels import backend
 from boundcert.layers.activation import Elementwise
 from boundcert.layers.affine import Affine
@@ -127,6 +127,8 @@ def taylor_radius(
     stretch = math.sqrt(n) * (1 + 1e-15) if norm is Norm.LINF else 1.0
     nodes = range(stack.entry + 1, last + 1)
 
+    amplified = amplification(evaluation, nodes, Norm.L2)
+
     def prove(rows: torch.Tensor, rho: torch.Tensor) -> torch.Tensor:
         here, near = evaluation.take(rows, stack.entry), rivals.take(rows)
         still = Deviation(torch.zeros_like(rho))
@@ -139,7 +141,8 @@ def taylor_radius(
         bend = size * smoothness * (stretch * stretch) * (1 + 1e-14)
         left = (near.gap - rest - error) * (1 - 1e-15)
         root = 2 * left / (slope + torch.sqrt(slope * slope + 2 * bend * left)) * (1 - 1e-14)
-        return torch.where(left > 0, root, torch.zeros_like(root)).amin(dim=0)
+        root = torch.where(left > 0, root, torch.zeros_like(root)).amin(dim=0)
+        return in_range(root, rho, near.gap, amplified)
 
     return widen(prove, known, PASSES)
 

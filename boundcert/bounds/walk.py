@@ -29,7 +29,7 @@ from boundcert.network.graph import Network
 from boundcert.norms import Norm
 
 #: Below this a radius is lost in underflow and counts as 0.
-TINY = 1e-290
+TINY = 1e-270
 #: The margins are expanded linearly over blocks in front of the head while that takes at most
 #: so many times the work of an evaluation, in all.
 EXPANSION_WORK = 3.5
@@ -114,6 +114,8 @@ def walk(plan: Plan, evaluation: Evaluation, label: torch.Tensor) -> Bounds:
         if stack is not None:
             found = taylor_radius(evaluation, stack, rivals, kappa, plan.norm)
             kappa = torch.fmax(kappa, torch.minimum(found, rest))
+        # what underflow may have spoilt certifies nothing
+        kappa = torch.where(kappa > TINY, kappa, torch.zeros_like(kappa))
         columns.append(kappa)
     table = torch.stack(columns[::-1], dim=1)
     radius = table[:, 0]

@@ -22,6 +22,9 @@ from boundcert.norms import Norm
 
 #: Unit roundoff of the float64 arithmetic that evaluates the network.
 UNIT = 2.0**-53
+#: More than all underflow in a layer's bound can add up to (a sum of n products loses at most
+#: n·2^−1075), and less than any deviation that matters.
+UNDERFLOW = 1e-290
 
 
 class Unsupported(Exception):
@@ -111,7 +114,11 @@ class Deviation:
         return Reach(self.size.new_ones(n), self.size, torch.zeros_like(self.size))
 
     def plus(self, error: torch.Tensor) -> Deviation:
-        """The bound with an evaluation error of p-norm ≤ ``error`` (B,) on top."""
+        """The bound with an evaluation error of p-norm ≤ ``error`` (B,) on top.
+
+        :data:`UNDERFLOW` covers what products of tiny numbers lost on the way to this bound.
+        """
+        error = error + UNDERFLOW
         reach = self.reach
         if reach is not None:
             reach = Reach(reach.unit, reach.scale, reach.offset + error)

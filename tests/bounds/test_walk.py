@@ -245,3 +245,12 @@ def test_rivals_left_out_still_count(monkeypatch: pytest.MonkeyPatch) -> None:
         plan(network, Norm.L2), Evaluation(network, values), torch.tensor([0])
     ).radius
     assert 1.0 <= float(radius[0]) <= 1.05
+
+
+def test_underflow_in_second_order_terms_certifies_nothing_false() -> None:
+    """Found by the hostile-weights test: Λ of this network underflows to 0 (weights near 1e-60)."""
+    network = smooth_mlp(47, 1e-60)
+    x, evaluation, label = evaluated(network, 47, 1.0)
+    radius = certified(plan(network, Norm.LINF), evaluation, label).radius
+    for batch in gradient_guided_points(network, x, label, Norm.LINF, radius * (1 - 1e-9), 8, 0):
+        assert bool((network.logits(batch).argmax(dim=1) == label).all())
