@@ -48,6 +48,9 @@ def _derivative(kind, order, x, a, b):
 def _slope_range(kind, order, z, reach, a, b, critical):
     low_end, high_end = z - reach, z + reach
     low_end, high_end = low_end - EPS * abs(low_end), high_end + EPS * abs(high_end)
+    if kind == scalar.RELU and order == 1 and high_end >= low_end:
+        # the common case at a third of the price; a nan fails the comparison
+        return (1.0 - 16 * EPS if low_end > 0 else 0.0), (1.0 + 16 * EPS if high_end > 0 else 0.0)
     first = _derivative(kind, order, low_end, a, b)
     last = _derivative(kind, order, high_end, a, b)
     if math.isnan(first) or math.isnan(last) or math.isnan(low_end) or math.isnan(high_end):

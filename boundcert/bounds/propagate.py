@@ -33,6 +33,8 @@ class Evaluation:
 
     def take(self, rows: torch.Tensor, first: int) -> Evaluation:
         """The evaluation of some samples, from node ``first`` on (earlier values stay whole)."""
+        if len(rows) == self.samples:
+            return self  # rows come in order, so these are all
         values = [v[rows] if k >= first else v for k, v in enumerate(self.values)]
         known = {key: error[rows] for key, error in self._rounding.items() if key[0] >= first}
         return Evaluation(self.network, values, known)

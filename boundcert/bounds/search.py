@@ -8,8 +8,9 @@ import torch
 
 #: Relative gap between a proved radius and its estimate at which the search stops.
 TOLERANCE = 1e-3
-#: How far above the radius known so far the first widening pass looks, and the most passes.
-FIRST_STRIDE, MOST_PASSES = 1.4, 10
+#: How far above the radius known so far the first widening pass looks, the most passes, and how
+#: far beyond its radius a pass must reach for another one to be made.
+FIRST_STRIDE, MOST_PASSES, WORTH_A_PASS = 1.4, 10, 1.5
 
 
 def in_range(
@@ -34,8 +35,8 @@ def widen(
     """The best radius that passes above ``known`` prove, each sample for itself.
 
     A pass at ρ bounds what happens anywhere inside ρ, so it proves min(ρ, prove(ρ)), where
-    prove(ρ) is how far its bound would reach. Samples that reach all of their ρ get passes
-    beyond ``passes``.
+    prove(ρ) is how far its bound would reach. Samples that reach far beyond their ρ get more
+    than ``passes``.
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ def widen(
         further = torch.clamp(middle, radius * 1.2, radius * 30)
         guess[rows] = torch.maximum(torch.where(whole, further, middle), best[rows])
         if turn + 1 >= passes:
-            rows = rows[whole]
+            rows = rows[reached > WORTH_A_PASS * radius]
     return best
 
 

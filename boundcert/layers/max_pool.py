@@ -53,8 +53,26 @@ class MaxPool(Layer):
         flat = x[0].reshape(-1, 1, *w.size)
         if any(w.before) or any(a + s > 0 for a, s in zip(w.after, w.spill)):
             flat = w.pad(flat, -math.inf)
-        pool = {1: F.max_pool1d, 2: F.max_pool2d}[len(w.size)]
-        return pool(flat, w.kernel, w.stride, 0, w.dilation).reshape(x[0].shape[0], *self.out_shape)
+        if numel(w.kernel) <= 16:
+            flat = self._by_axis(flat)
+        else:
+            pool = {1: F.max_pool1d, 2: F.max_pool2d}[len(w.size)]
+            flat = pool(flat, w.kernel, w.stride, 0, w.dilation)
+        return flat.reshape(x[0].shape[0], *self.out_shape)
+
+    def _by_axis(self, x: torch.Tensor) -> torch.Tensor:
+        """Maxima over one axis after the other: several times torch's speed for small windows."""
+        w = self.windows
+        for axis in range(len(w.size)):
+            span = (w.out[axis] - 1) * w.stride[axis] + 1
+            parts = []
+            for k in range(w.kernel[axis]):
+                shifted = x.narrow(axis + 2, k * w.dilation[axis], span)
+                parts.append(shifted.unfold(axis + 2, 1, w.stride[axis]).squeeze(-1))
+            x = parts[0]
+            for part in parts[1:]:
+                x = torch.maximum(x, part)
+        return x
 
     @property
     def overlap(self) -> int:
