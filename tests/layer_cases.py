@@ -117,6 +117,12 @@ AFFINE = [
         ),
         (1, 3, 3, 3),
     ),
+    Case(
+        "average_3d",
+        "AveragePool",
+        _plain((1, 1, 4, 3, 3), kernel_shape=[3, 1, 2], pads=[1, 0, 0, 1, 0, 1]),
+        (1, 1, 4, 3, 3),
+    ),
     Case("global_average", "GlobalAveragePool", _plain(), (1, 3, 1, 1)),
     Case(
         "reduce_mean", "ReduceMean", lambda r: ([IMAGE, np.array([2, -1])], {"keepdims": 0}), (1, 3)
@@ -184,6 +190,10 @@ NONLINEAR = [
     Case("max_dilated", "MaxPool", _plain(kernel_shape=[2, 2], dilations=[2, 2]), (1, 3, 4, 3)),
     Case(
         "max_1d", "MaxPool", _plain(SIGNAL, kernel_shape=[3], strides=[2], ceil_mode=1), (1, 2, 4)
+    ),
+    Case("max_3d", "MaxPool", _plain((1, 2, 3, 3, 4), kernel_shape=[2, 2, 3]), (1, 2, 2, 2, 2)),
+    Case(
+        "max_3d_wide", "MaxPool", _plain((1, 1, 3, 3, 3), kernel_shape=[3, 3, 2]), (1, 1, 1, 1, 2)
     ),
     Case("global_max", "GlobalMaxPool", _plain(), (1, 3, 1, 1)),
     Case("lp_pool", "LpPool", _plain(kernel_shape=[2, 2], p=2), (1, 3, 5, 4)),

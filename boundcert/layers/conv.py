@@ -52,7 +52,7 @@ class Conv(Affine):
 
     @classmethod
     def build(cls, spec: NodeSpec) -> Layer:
-        size = spatial(spec, 3)
+        size = spatial(spec)
         weight = _kernel(spec)
         groups = int(spec.attr("group", 1))
         windows = of_node(spec, tuple(weight.shape[2:]))
@@ -118,7 +118,7 @@ class ConvTranspose(Affine):
 
     @classmethod
     def build(cls, spec: NodeSpec) -> Layer:
-        size = spatial(spec, 3)
+        size = spatial(spec)
         weight = _kernel(spec)
         rank, groups = len(size), int(spec.attr("group", 1))
         shape = spec.data_shape()

@@ -56,7 +56,7 @@ class MaxPool(Layer):
         if numel(w.kernel) <= 16:
             flat = self._by_axis(flat)
         else:
-            pool = {1: F.max_pool1d, 2: F.max_pool2d}[len(w.size)]
+            pool = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}[len(w.size)]
             flat = pool(flat, w.kernel, w.stride, 0, w.dilation)
         return flat.reshape(x[0].shape[0], *self.out_shape)
 

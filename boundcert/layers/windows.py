@@ -81,19 +81,19 @@ class Windows:
         return most
 
 
-def spatial(spec: NodeSpec, most: int = 2) -> tuple[int, ...]:
-    """Spatial sizes of a (N, C, spatial…) operand with at most ``most`` spatial axes."""
+def spatial(spec: NodeSpec) -> tuple[int, ...]:
+    """Spatial sizes of a (N, C, spatial…) operand with one to three spatial axes."""
     shape = spec.data_shape()
-    if not 3 <= len(shape) <= 2 + most:
+    if not 3 <= len(shape) <= 5:
         raise Unsupported(
-            f"data of shape {shape} has {max(len(shape) - 2, 0)} spatial axes; 1 to {most} work"
+            f"data of shape {shape} has {max(len(shape) - 2, 0)} spatial axes; 1 to 3 work"
         )
     return shape[2:]
 
 
 def of_node(spec: NodeSpec, kernel: tuple[int, ...]) -> Windows:
     """The windows of a Conv or pooling node over its data operand."""
-    size = spatial(spec, 3 if spec.op == "Conv" else 2)
+    size = spatial(spec)
     rank = len(size)
     if len(kernel) != rank:
         raise Unsupported(f"kernel {kernel} does not fit {rank} spatial axes")

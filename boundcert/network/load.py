@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import io
 import math
 import os
@@ -94,6 +95,8 @@ def from_torch(module: torch.nn.Module, example: torch.Tensor, **options: object
     if options:
         raise UsageError(f"unknown option(s) {', '.join(options)}; use mean, std or decision")
     buffer = io.BytesIO()
+    # torch 2.4 knows one exporter and no such argument
+    legacy = "dynamo" in inspect.signature(torch.onnx.export).parameters
     try:
         # a copy: the caller's module keeps its device and its training mode
         copied = copy.deepcopy(module).cpu().eval()
@@ -107,7 +110,7 @@ def from_torch(module: torch.nn.Module, example: torch.Tensor, **options: object
                 input_names=["input"],
                 output_names=["output"],
                 dynamic_axes={"input": {0: "batch"}, "output": {0: "batch"}},
-                dynamo=False,
+                **({"dynamo": False} if legacy else {}),
             )
     except Exception as error:
         raise RefusedInput(

@@ -102,9 +102,9 @@ def test_every_unsupported_node_is_listed() -> None:
 
 def test_unsupported_attributes_say_what_works() -> None:
     pool = model(
-        [node("MaxPool", "x", kernel_shape=[2, 2, 2], name="pool")], ["N", 1, 4, 4, 4], rank=5
+        [node("MaxPool", "x", kernel_shape=[2] * 4, name="pool")], ["N", 1, 4, 4, 4, 4], rank=6
     )
-    refused(pool, r"pool \(MaxPool, .*3 spatial axes; 1 to 2 work", UnsupportedModel)
+    refused(pool, r"pool \(MaxPool, .*4 spatial axes; 1 to 3 work", UnsupportedModel)
     norm = model(
         [node("BatchNormalization", "x s s s s", "y m v", training_mode=1, name="norm")],
         ["N", 3],
