@@ -10,7 +10,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -96,7 +96,8 @@ def from_torch(module: torch.nn.Module, example: torch.Tensor, **options: object
         raise UsageError(f"unknown option(s) {', '.join(options)}; use mean, std or decision")
     buffer = io.BytesIO()
     # torch 2.4 knows one exporter and no such argument
-    legacy = "dynamo" in inspect.signature(torch.onnx.export).parameters
+    newer = "dynamo" in inspect.signature(torch.onnx.export).parameters
+    exporter: dict[str, Any] = {"dynamo": False} if newer else {}
     try:
         # a copy: the caller's module keeps its device and its training mode
         copied = copy.deepcopy(module).cpu().eval()
@@ -110,7 +111,7 @@ def from_torch(module: torch.nn.Module, example: torch.Tensor, **options: object
                 input_names=["input"],
                 output_names=["output"],
                 dynamic_axes={"input": {0: "batch"}, "output": {0: "batch"}},
-                **({"dynamo": False} if legacy else {}),
+                **exporter,
             )
     except Exception as error:
         raise RefusedInput(
