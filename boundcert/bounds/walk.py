@@ -23,7 +23,7 @@ from boundcert.bounds.segments import Segment, segments
 from boundcert.bounds.tail import PASSES, RIVALS, expansion_radius, nearest_rivals
 from boundcert.bounds.taylor import Stack, smooth_stack, taylor_radius
 from boundcert.layers.affine import Affine
-from boundcert.layers.base import Deviation
+from boundcert.layers.base import Deviation, numel
 from boundcert.layers.structure import Rearrange
 from boundcert.network.graph import Network
 from boundcert.norms import Norm
@@ -39,7 +39,15 @@ EXPANSION_GAIN = 1e-3
 
 @dataclass(frozen=True)
 class Plan:
-    """What the walk computes once per network and norm."""
+    """What the walk computes once per network and norm.
+
+    Attributes
+    ----------
+    head, blocks : the affine end, and the blocks in front of it.
+    expanded : blocks at whose entry the margins are expanded.
+    smooth : the smooth dense layers in front of the head, for FC-Taylor.
+    euclidean : the same for the 2-norm, whose radii hold in the other norms, too; None in L2.
+    """
 
     network: Network
     norm: Norm
@@ -47,6 +55,7 @@ class Plan:
     blocks: tuple[Segment, ...]
     expanded: frozenset[int]
     smooth: Stack | None
+    euclidean: Plan | None = None
 
     @property
     def deepest(self) -> int:
@@ -64,7 +73,9 @@ def plan(network: Network, norm: Norm) -> Plan:
         raise AssertionError("the head must start at a cut point")
     flat = head if norm is Norm.L2 else compose(network, Norm.L2)
     smooth = smooth_stack(network, flat)
-    return Plan(network, norm, head, blocks, _expanded(network, blocks), smooth)
+    expanded = _expanded(network, blocks)
+    companion = None if norm is Norm.L2 else Plan(network, Norm.L2, flat, blocks, expanded, smooth)
+    return Plan(network, norm, head, blocks, expanded, smooth, companion)
 
 
 def _work(network: Network, nodes: Iterable[int]) -> float:
@@ -97,10 +108,11 @@ def walk(plan: Plan, evaluation: Evaluation, label: torch.Tensor) -> Bounds:
     kappa = apart.amin(dim=1)
     rivals = nearest_rivals(evaluation, label, apart)
     rest = rivals.rest
+    floor = _floor(plan, evaluation, label)
     columns, expanding = [kappa], torch.ones_like(kappa, dtype=torch.bool)
     for i in range(len(plan.blocks) - 1, -1, -1):
         block = plan.blocks[i]
-        kappa = block_radius(plan, evaluation, block, kappa)
+        kappa = torch.fmax(block_radius(plan, evaluation, block, kappa), floor[:, i])
         if i >= plan.deepest:
             rest = block_radius(plan, evaluation, block, rest)
         if i in plan.expanded:
@@ -121,6 +133,23 @@ def walk(plan: Plan, evaluation: Evaluation, label: torch.Tensor) -> Bounds:
     radius = table[:, 0]
     certified = torch.isfinite(radius) & (radius > TINY)
     return Bounds(torch.where(certified, radius, torch.zeros_like(radius)), table)
+
+
+def _floor(plan: Plan, evaluation: Evaluation, label: torch.Tensor) -> torch.Tensor:
+    """(B, blocks) what the walk in the 2-norm says of the value in front of each block.
+
+    ‖δ‖₂ ≤ ‖δ‖₁ and ‖δ‖₂ ≤ √n‖δ‖_∞, so a deviation harmless up to κ₂ in the 2-norm is harmless up to
+    κ₂ in the 1-norm and κ₂/√n in the ∞-norm. Products of 1- and ∞-norms grow so much faster
+    with depth than products of 2-norms that this usually wins deep inside a network.
+    """
+    if plan.euclidean is None:
+        return torch.zeros(evaluation.samples, len(plan.blocks), device=label.device)
+    table = walk(plan.euclidean, evaluation, label).kappa[:, : len(plan.blocks)]
+    if plan.norm is Norm.L1:
+        return table
+    sizes = [numel(plan.network.nodes[block.entry].shape) for block in plan.blocks]
+    roots = torch.tensor(sizes, dtype=torch.float64, device=table.device).sqrt()
+    return table / roots * (1 - 1e-15)
 
 
 def block_radius(

@@ -185,6 +185,22 @@ def test_ties_and_broken_values_certify_nothing() -> None:
     assert k == 1
 
 
+def test_the_other_norms_use_the_euclidean_walk() -> None:
+    """ℓ1 radii are never below ℓ2 radii, nor ℓ∞ radii below those over √n."""
+    gained = False
+    for seed in range(8):
+        network = random_network(seed, 1.0)
+        _, evaluation, label = evaluated(network, seed, 1.0)
+        radius = {n: certified(plan(network, n), evaluation, label).radius for n in Norm}
+        root = float(np.sqrt(np.prod(network.input_shape)))
+        assert bool((radius[Norm.L1] >= radius[Norm.L2] * (1 - 1e-12)).all())
+        assert bool((radius[Norm.LINF] >= radius[Norm.L2] / root * (1 - 1e-12)).all())
+        alone = dataclasses.replace(plan(network, Norm.L1), euclidean=None)
+        bare = certified(alone, evaluation, label).radius
+        gained = gained or bool((radius[Norm.L1] > bare * 1.5).any())
+    assert gained
+
+
 @pytest.mark.parametrize("rule", ["expanded", "smooth"])
 def test_the_local_rules_pay(rule: str) -> None:
     """Expansion and FC-Taylor each beat the product of gains somewhere, and never lose to it."""
@@ -197,6 +213,7 @@ def test_the_local_rules_pay(rule: str) -> None:
         )
         _, evaluation, label = evaluated(network, seed, 1.0)
         full = plan(network, Norm.L2)
+        assert full.euclidean is None
         bare = dataclasses.replace(full, expanded=frozenset(), smooth=None)
         one = dataclasses.replace(bare, **{rule: getattr(full, rule)})
         with_rule = certified(one, evaluation, label).radius

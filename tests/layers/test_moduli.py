@@ -206,6 +206,20 @@ def test_every_kind_is_listed() -> None:
     assert missing <= {"Reciprocal", "Log", "DepthToSpace", "SpaceToDepth", "Upsample", "Resize"}
 
 
+def test_lrn_is_steeper_within_reach_than_at_the_sample() -> None:
+    """Far out LRN is flat; a perturbation that reaches the origin meets its steep part."""
+    layer, _ = next(c for c in CASES if c.name == "lrn_steep").build(np.random.default_rng(0))
+    a = torch.full((1, 1, 5, 2), 1e3, dtype=torch.float64)
+    near = torch.full_like(a, 0.3)
+    for norm in Norm:
+        site = Site(norm, (a,), layer.forward(a))
+        q = near - a
+        move = Deviation(norm.of_rows(q))
+        change = norm.of_rows(layer.forward(a + q) - site.output)
+        here = layer.modulus(site, Deviation(move.size * 1e-12)).size / (move.size * 1e-12)
+        assert float(here * move.size) < float(change) <= float(layer.modulus(site, move).size)
+
+
 def test_reach_narrows_an_activation() -> None:
     """Neurons that cannot switch on within their reach drop out of the bound."""
     layer, _ = next(c for c in CASES if c.name == "relu").build(np.random.default_rng(0))
