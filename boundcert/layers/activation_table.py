@@ -188,7 +188,7 @@ ACTIVATIONS: Mapping[str, Activation] = {
     "GeluTanh": Activation(
         scalar.GELU_TANH,
         lambda x, a, b: F.gelu(x, approximate="tanh"),
-        # g' turns near ±1.4188 (1.12903…, −0.12903…); far left it dips once more below 1e-9
+        # g' turns near ±1.4188 only (1.12903…, −0.12903…)
         zones=lambda a, b: [(1.40, 1.44, 1.1291), (-1.44, -1.40, -0.1291)],
     ),
     "Clip": Activation(scalar.CLIP, lambda x, a, b: torch.clamp(x, a, b), _clip, _clip_zones),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from boundcert.kernels import NAMES, available, backend, scalar
@@ -170,3 +172,23 @@ def same(left, right) -> None:  # type: ignore[no-untyped-def]
     for one, other in zip(left, right):
         assert one.shape == other.shape and one.dtype == other.dtype
         assert np.allclose(one, other, rtol=1e-12, atol=1e-300, equal_nan=True)
+
+
+@pytest.mark.parametrize("kind", list(ACTIVATIONS))
+@pytest.mark.parametrize("order", [1, 2])
+def test_zones_cover_every_turning_point(kind: str, order: int) -> None:
+    """Between zones the derivative is monotone, or the ends of a box would not bound it."""
+    rule = ACTIVATIONS[kind]
+    if order == 2 and not rule.smooth:
+        return
+    a, b = PARAMETERS.get(kind, (0.0, 0.0))
+    zones = rule.zones(a, b) if order == 1 else rule.bends
+    x = np.linspace(1e-3 if kind in POSITIVE else -30, 30, 30001)
+    f = np.vectorize(scalar.slope if order == 1 else scalar.curvature)(rule.code, x, a, b)
+    rise = np.diff(f)
+    rise[np.abs(rise) <= 1e-13 * np.maximum(1e-3, np.abs(f[1:]))] = 0.0
+    moving = np.nonzero(rise)[0]
+    for left, right in itertools.pairwise(moving):
+        if np.sign(rise[left]) != np.sign(rise[right]):
+            met = [z for z in zones if z[0] <= x[right] + 3e-3 and z[1] >= x[left] - 3e-3]
+            assert any(abs(f[right]) <= abs(z[2]) * (1 + 1e-9) + 1e-12 for z in met), x[right]
