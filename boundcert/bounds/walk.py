@@ -161,7 +161,11 @@ def block_radius(
         if gain is not None:
             left = kappa - evaluation.rounding(block.exit, plan.norm) * (1 + 1e-14)
             left = torch.where(left > 0, left, torch.zeros_like(left))
-            return left * (1 - 1e-15) / gain if gain > 0 else torch.full_like(kappa, torch.inf)
+            if gain > 0:
+                return left * (1 - 1e-15) / gain
+            # a constant layer stops every deviation; a gain that is no number proves nothing
+            proved = (left > 0) & (gain == 0)
+            return torch.where(proved, torch.inf, torch.zeros_like(left))
 
     def bound(rho: torch.Tensor) -> torch.Tensor:
         start = Deviation(rho)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from boundcert.layers.base import Deviation, Layer, NodeSpec, Site, Unsupported, numel
 from boundcert.layers.spectral import gamma
-from boundcert.layers.windows import Windows, of_node, spatial
+from boundcert.layers.windows import Windows, of_pool
 from boundcert.norms import Norm
 
 
@@ -35,15 +35,7 @@ class LpPool(Layer):
         if not power >= 1:
             raise Unsupported(f"p = {power} is not Lipschitz at 0; p ≥ 1 works")
         shape = spec.data_shape()
-        if spec.op == "GlobalLpPool":
-            size = spatial(spec)
-            one, zero = (1,) * len(size), (0,) * len(size)
-            windows = Windows(size, one, size, one, one, zero, zero, zero)
-        else:
-            kernel = spec.attr("kernel_shape")
-            if kernel is None:
-                raise Unsupported("has no kernel_shape")
-            windows = of_node(spec, tuple(kernel))
+        windows = of_pool(spec)
         return cls(windows=windows, power=power, shape=shape, out_shape=(*shape[:2], *windows.out))
 
     def forward(self, *x: torch.Tensor) -> torch.Tensor:

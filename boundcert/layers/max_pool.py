@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from boundcert.kernels import backend
 from boundcert.layers.base import Deviation, Layer, NodeSpec, Site, Unsupported, numel
-from boundcert.layers.windows import Windows, of_node, spatial
+from boundcert.layers.windows import Windows, of_pool
 from boundcert.norms import Norm
 
 
@@ -34,16 +34,7 @@ class MaxPool(Layer):
     @classmethod
     def build(cls, spec: NodeSpec) -> Layer:
         shape = spec.data_shape()
-        if spec.op == "GlobalMaxPool":
-            size = spatial(spec)
-            one = (1,) * len(size)
-            zero = (0,) * len(size)
-            windows = Windows(size, one, size, one, one, zero, zero, zero)
-        else:
-            kernel = spec.attr("kernel_shape")
-            if kernel is None:
-                raise Unsupported("has no kernel_shape")
-            windows = of_node(spec, tuple(kernel))
+        windows = of_pool(spec)
         if (windows.table() < 0).all(axis=1).any():
             raise Unsupported("has a window that holds nothing but padding")
         return cls(windows=windows, shape=shape, out_shape=(*shape[:2], *windows.out))

@@ -12,7 +12,7 @@ import torch
 from boundcert.layers.affine import Affine, Transform
 from boundcert.layers.base import Layer, NodeSpec, Unsupported, axis_of, numel
 from boundcert.layers.conv import _CONV
-from boundcert.layers.windows import Windows, of_node, spatial
+from boundcert.layers.windows import Windows, of_pool, spatial
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,7 @@ class AveragePool(Affine):
 
     @classmethod
     def build(cls, spec: NodeSpec) -> Layer:
-        kernel = spec.attr("kernel_shape")
-        if kernel is None:
-            raise Unsupported("has no kernel_shape")
-        windows = of_node(spec, tuple(kernel))
+        windows = of_pool(spec)
         shape = spec.data_shape()
         divisor = _divisors(windows, bool(spec.attr("count_include_pad", 0)))
         if (divisor == 0).any():

@@ -91,6 +91,18 @@ def spatial(spec: NodeSpec) -> tuple[int, ...]:
     return shape[2:]
 
 
+def of_pool(spec: NodeSpec) -> Windows:
+    """The windows of a pooling node; a Global… operator has one over everything."""
+    if spec.op.startswith("Global"):
+        size = spatial(spec)
+        one, zero = (1,) * len(size), (0,) * len(size)
+        return Windows(size, one, size, one, one, zero, zero, zero)
+    kernel = spec.attr("kernel_shape")
+    if kernel is None:
+        raise Unsupported("has no kernel_shape")
+    return of_node(spec, tuple(kernel))
+
+
 def of_node(spec: NodeSpec, kernel: tuple[int, ...]) -> Windows:
     """The windows of a Conv or pooling node over its data operand."""
     size = spatial(spec)

@@ -19,7 +19,7 @@ from network_factory import (
 
 from boundcert.attacks import ATTACKS, gradient_guided_points
 from boundcert.bounds.propagate import Evaluation
-from boundcert.bounds.walk import Plan, plan, walk
+from boundcert.bounds.walk import Plan, block_radius, plan, walk
 from boundcert.network.graph import Network, Preprocess, append, put_in_front
 from boundcert.norms import Norm
 
@@ -271,3 +271,18 @@ def test_underflow_in_second_order_terms_certifies_nothing_false() -> None:
     radius = certified(plan(network, Norm.LINF), evaluation, label).radius
     for batch in gradient_guided_points(network, x, label, Norm.LINF, radius * (1 - 1e-9), 8, 0):
         assert bool((network.logits(batch).argmax(dim=1) == label).all())
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(0.0, np.inf), (np.nan, 0.0), (np.inf, 0.0)])
+def test_broken_gains_prove_nothing(
+    monkeypatch: pytest.MonkeyPatch, gain: float, expected: float
+) -> None:
+    """A constant layer stops everything, if anything is proved behind it; nan and inf never do."""
+    b = Builder((1, 3), np.random.default_rng(0))
+    network = b.finish(b.add("Softmax", [b.dense(0, 4)], axis=1), 2)
+    _, evaluation, _ = evaluated(network, 0, 1.0, samples=2)
+    ready = plan(network, Norm.L2)
+    block = next(k for k in ready.blocks if len(k.nodes) == 1)
+    monkeypatch.setattr(type(evaluation.layer(block.exit)), "gain", lambda self, norm: gain)
+    radius = block_radius(ready, evaluation, block, torch.tensor([1.0, 0.0]).double())
+    assert radius.tolist() == [expected, 0.0]
