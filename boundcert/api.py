@@ -10,7 +10,7 @@ import torch
 
 from boundcert.attacks import AttackResult
 from boundcert.attacks import attack as run_attacks
-from boundcert.bounds.methods import Stage
+from boundcert.bounds.methods import Limits, Stage
 from boundcert.bracketer import Bracket, Bracketer
 from boundcert.network.graph import Network
 from boundcert.network.runtime import Runtime
@@ -30,6 +30,7 @@ class Radii:
     kappa : (N, stages) how far the value in front of each stage may be moved without changing
         the class; column 0 is the input, the last the distance at the affine head.
     stages : the blocks of layers behind those values.
+    rungs : N names of the methods that proved them: rungs of the ladder that ``method`` climbs.
     norm, method, certified : what was asked for.
     """
 
@@ -37,6 +38,7 @@ class Radii:
     predicted: np.ndarray
     kappa: np.ndarray
     stages: tuple[Stage, ...]
+    rungs: tuple[str, ...]
     norm: Norm
     method: str
     certified: bool
@@ -46,9 +48,10 @@ def certify(
     network: Network,
     x: np.ndarray,
     norm: Norm | str | float = 2,
-    method: str = "walk",
+    method: str = "auto",
     *,
     device: str = "cpu",
+    limits: Limits | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Radii:
     """Lower bounds on the smallest perturbation that changes the class of each sample.
@@ -58,8 +61,10 @@ def certify(
     network : from :func:`boundcert.load_onnx` or :func:`boundcert.from_torch`.
     x : (N, …) samples in the data's own units; any shape that fits the network's input.
     norm : 1, 2 or inf (or ``"l1"``, ``"l2"``, ``"linf"``).
-    method : ``"walk"`` (certified) or ``"peck2017"`` (not a certificate; L2 only).
+    method : ``"auto"`` (climbs the next three within ``limits.budget``), ``"walk"``, ``"relax"``,
+        ``"optimize"``, all certified, or ``"peck2017"`` (not a certificate; L2 only).
     device : where matrix products and convolutions run.
+    limits : time and memory for the methods that ask for it.
     progress : called with the number of samples done after each chunk.
 
     Raises
@@ -69,15 +74,16 @@ def certify(
     UsageError
         Unknown norm, method or device, or a method that does not know the norm.
     """
-    bounder = Prepared(network, norm, method, device)
+    bounder = Prepared(network, norm, method, device, limits)
     rows = network.prepare(x)
     parts = [bounder(rows[a:b], progress) for a, b in chunks(network, len(rows))]
     width = len(bounder.stages)
     return Radii(
-        np.concatenate([p[0] for p in parts]) if parts else np.zeros(0),
-        np.concatenate([p[1] for p in parts]) if parts else np.zeros(0, dtype=np.int64),
-        np.concatenate([p[2] for p in parts]) if parts else np.zeros((0, width)),
+        np.concatenate([p.lower for p in parts]) if parts else np.zeros(0),
+        np.concatenate([p.predicted for p in parts]) if parts else np.zeros(0, dtype=np.int64),
+        np.concatenate([p.kappa for p in parts]) if parts else np.zeros((0, width)),
         bounder.stages,
+        tuple(name for p in parts for name in p.rungs),
         bounder.norm,
         method,
         bounder.certified,
@@ -130,11 +136,12 @@ def brackets(
     network: Network,
     x: np.ndarray,
     norm: Norm | str | float = 2,
-    method: str = "walk",
+    method: str = "auto",
     attacks: Sequence[str] = ("deepfool",),
     *,
     indices: Sequence[int] | None = None,
     device: str = "cpu",
+    limits: Limits | None = None,
 ) -> Iterator[list[Bracket]]:
     """Brackets of samples, a chunk at a time, in order.
 
@@ -150,7 +157,7 @@ def brackets(
         A confirmed attack lies below a certified radius and the exact network agrees with it.
         Its ``bracket`` attribute holds the sample, ``others`` the rest of its chunk.
     """
-    bracketer = Bracketer(network, norm, method, attacks, device)
+    bracketer = Bracketer(network, norm, method, attacks, device, limits)
     rows = network.prepare(x)
     places = list(range(len(rows))) if indices is None else list(indices)
     for start, end in chunks(network, len(rows)):

@@ -10,12 +10,12 @@ import torch
 
 from boundcert.attacks import attack as run_attacks
 from boundcert.attacks.registry import get_attack
-from boundcert.bounds.methods import Stage
+from boundcert.bounds.methods import Limits, Stage
 from boundcert.errors import ViolatedCertificate
 from boundcert.network.graph import Network
 from boundcert.network.runtime import Runtime
 from boundcert.norms import Norm
-from boundcert.prepared import Prepared, usable_device
+from boundcert.prepared import Chunk, Prepared, usable_device
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Bracket:
         nan where no method was asked for.
     upper : norm of a confirmed adversarial perturbation, None without one.
     attack : which attack found it.
+    rung : the method that proved the lower end, None without one.
     kappa : as in :class:`boundcert.api.Radii`, for this sample.
     point : the adversarial float32 input.
     """
@@ -39,6 +40,7 @@ class Bracket:
     lower: float
     upper: float | None
     attack: str | None
+    rung: str | None
     kappa: tuple[float, ...]
     point: np.ndarray | None = None
 
@@ -57,13 +59,16 @@ class Bracketer:
         method: str | None,
         attacks: Sequence[str],
         device: str = "cpu",
+        limits: Limits | None = None,
     ) -> None:
         for name in attacks:
             get_attack(name)
         self.norm = Norm.of(norm)
         self.attacks = tuple(attacks)
         self.device = usable_device(device)
-        self.prepared = None if method is None else Prepared(network, norm, method, device)
+        self.prepared: Prepared | None = None
+        if method is not None:
+            self.prepared = Prepared(network, norm, method, device, limits)
         on_device = network if self.device.type == "cpu" else network.to(self.device)
         self.network = on_device if self.prepared is None else self.prepared.network
         self.runtime = Runtime(network.source, network.input_shape)
@@ -75,7 +80,8 @@ class Bracketer:
 
     def __call__(self, rows: torch.Tensor, places: Sequence[int]) -> list[Bracket]:
         """Brackets of one chunk of float64 samples (B, *input_shape) at ``places`` in the data."""
-        lower, label, kappa = self._lower(rows)
+        chunk = self._lower(rows)
+        lower, label = chunk.lower, chunk.predicted
         seen = self.runtime.classify(rows.numpy().astype(np.float32))
         lower = np.where(seen == label, lower, np.minimum(lower, 0.0))
         upper, names, points = self._upper(rows, label)
@@ -88,7 +94,8 @@ class Bracketer:
                 low,
                 float(upper[k]) if found else None,
                 names[k],
-                tuple(kappa[k].tolist()),
+                chunk.rungs[k] if low > 0 else None,
+                tuple(chunk.kappa[k].tolist()),
                 points[k] if found else None,
             )
             certified = self.prepared is not None and self.prepared.certified
@@ -96,18 +103,19 @@ class Bracketer:
                 if self._changes(bracket, int(label[k])):
                     violation = violation or bracket
                     continue
-                bracket = replace(bracket, lower=0.0)
+                bracket = replace(bracket, lower=0.0, rung=None)
             result.append(bracket)
         if violation is not None:
             raise _violated(violation, result)
         return result
 
-    def _lower(self, rows: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _lower(self, rows: torch.Tensor) -> Chunk:
         if self.prepared is not None:
             return self.prepared(rows)
         with torch.no_grad():
             label = self.network.logits(rows.to(self.device)).argmax(dim=1).cpu().numpy()
-        return np.full(len(rows), np.nan), label, np.zeros((len(rows), 0))
+        nothing = np.full(len(rows), np.nan), label, np.zeros((len(rows), 0))
+        return Chunk(*nothing, ("",) * len(rows))
 
     def _upper(
         self, rows: torch.Tensor, label: np.ndarray

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from boundcert.bounds.methods import Bounder, Stage, method
+from boundcert.bounds.methods import Bounder, Limits, Stage, method
 from boundcert.bounds.propagate import Evaluation
 from boundcert.errors import UsageError
 from boundcert.layers.base import numel
@@ -18,11 +19,26 @@ from boundcert.norms import Norm
 CHUNK_BYTES = 16 * 2**20
 
 
+@dataclass(frozen=True)
+class Chunk:
+    """Lower bounds (B,), the classes they keep, κ (B, stages) and who proved them."""
+
+    lower: np.ndarray
+    predicted: np.ndarray
+    kappa: np.ndarray
+    rungs: tuple[str, ...]
+
+
 class Prepared:
     """A method made ready for one network, norm and device."""
 
     def __init__(
-        self, network: Network, norm: Norm | str | float, name: str, device: str = "cpu"
+        self,
+        network: Network,
+        norm: Norm | str | float,
+        name: str,
+        device: str = "cpu",
+        limits: Limits | None = None,
     ) -> None:
         entry = method(name)
         self.norm = Norm.of(norm)
@@ -30,7 +46,7 @@ class Prepared:
         self.device = usable_device(device)
         self.network = network if self.device.type == "cpu" else network.to(self.device)
         with torch.no_grad():
-            self.bounder: Bounder = entry.prepare(self.network, self.norm)
+            self.bounder: Bounder = entry.prepare(self.network, self.norm, limits or Limits())
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -38,16 +54,19 @@ class Prepared:
         return self.bounder.stages
 
     @torch.no_grad()
-    def __call__(
-        self, rows: torch.Tensor, progress: Callable[[int], None] | None = None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(lower, predicted, kappa) of one chunk of float64 samples (B, *input_shape)."""
+    def __call__(self, rows: torch.Tensor, progress: Callable[[int], None] | None = None) -> Chunk:
+        """The bounds of one chunk of float64 samples (B, *input_shape)."""
         values = self.network.run(rows.to(self.device))
         label = values[-1].reshape(len(rows), -1).argmax(dim=1)
         bounds = self.bounder(Evaluation(self.network, values), label)
         if progress is not None:
             progress(len(rows))
-        return bounds.radius.cpu().numpy(), label.cpu().numpy(), bounds.kappa.cpu().numpy()
+        return Chunk(
+            bounds.radius.cpu().numpy(),
+            label.cpu().numpy(),
+            bounds.kappa.cpu().numpy(),
+            bounds.rungs,
+        )
 
 
 def usable_device(name: str) -> torch.device:

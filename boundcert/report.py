@@ -72,13 +72,15 @@ def title_of(run: Run) -> str:
 
 
 def bracket_table(run: Run, samples: Sequence[Sample]) -> Table:
-    """The first :data:`MAX_ROWS` samples: bounds, attack, and upper over lower bound."""
+    """The first :data:`MAX_ROWS` samples: bounds, who proved and who attacked, and their ratio."""
     table = new_table()
     for name in ("index", "label", "predicted", "correct"):
         table.add_column(name, justify="right")
     if run.method is not None:
         name = "lower" if run.certified else "bound (not certified)"
         table.add_column(name, justify="right")
+        if _climbs(run):
+            table.add_column("by", justify="right")
     for name in ("upper", "attack") if run.attack else ():
         table.add_column(name, justify="right")
     ratios = run.method is not None and bool(run.attack)
@@ -89,12 +91,17 @@ def bracket_table(run: Run, samples: Sequence[Sample]) -> Table:
     return table
 
 
+def _climbs(run: Run) -> bool:
+    """Whether samples may have been proved by different methods."""
+    return run.certified and run.method not in (None, "walk")
+
+
 def _cells(run: Run, sample: Sample) -> list[str]:
     mark = {None: "-", True: "yes", False: "NO"}[sample.correct]
     label = "-" if sample.label is None else str(sample.label)
     cells = [str(sample.index), label, str(sample.predicted), mark]
     if run.method is not None:
-        cells.append(rounded(sample.lower, up=False))
+        cells += [rounded(sample.lower, up=False), *([sample.rung or "-"] if _climbs(run) else [])]
     if run.attack:
         cells += [rounded(sample.upper, up=True), sample.attack or "-"]
     return cells

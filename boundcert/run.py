@@ -14,7 +14,7 @@ import numpy as np
 
 from boundcert import __version__
 from boundcert.attacks.registry import get_attack
-from boundcert.bounds.methods import Stage, method
+from boundcert.bounds.methods import Limits, Stage, method
 from boundcert.bracketer import Bracket, Bracketer
 from boundcert.certificates import (
     LayerCost,
@@ -130,12 +130,17 @@ def _check(request: Request, out: Path | None, resume: bool) -> None:
     usable_device(request.device)
     for name in request.attacks:
         get_attack(name)
+    _limits(request)
     if request.method is not None:
         method(request.method)
     elif not request.attacks:
         raise UsageError("there is nothing to do without an attack; name one with --attack")
     if out is not None:
         check_target(out, resume)
+
+
+def _limits(request: Request) -> Limits:
+    return Limits(request.budget, request.memory)
 
 
 def load_model(options: ModelOptions, check: bool = True) -> Network:
@@ -212,6 +217,8 @@ def _describe(request: Request, network: Network, data: DataSet, places: list[in
         sha256=network.source.sha256,
         norm=Norm.of(request.norm).value,
         method=request.method,
+        budget=request.budget,
+        memory=request.memory,
         certified=request.method is not None and method(request.method).certified,
         attack=tuple(request.attacks),
         data="demo" if request.data is None else request.data,
@@ -244,7 +251,9 @@ def _bound(
     request: Request, network: Network, data: DataSet, places: list[int], done: int
 ) -> Iterator[list[Sample]]:
     """Records of the samples behind the first ``done``, some at a time."""
-    bracketer = Bracketer(network, request.norm, request.method, request.attacks, request.device)
+    bracketer = Bracketer(
+        network, request.norm, request.method, request.attacks, request.device, _limits(request)
+    )
     stages = bracketer.stages if request.layers else ()
     labels = [None] * len(places) if data.y is None else data.y.tolist()
     for start, end in _blocks(network, done, len(places)):
@@ -276,6 +285,7 @@ def _sample(
         label=label,
         predicted=bracket.predicted,
         lower=None if request.method is None else lower,
+        rung=bracket.rung if lower > 0 else None,
         upper=upper,
         attack=None if upper is None else bracket.attack,
         layers=tuple(

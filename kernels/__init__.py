@@ -1,47 +1,103 @@
 """Compiled per-sample kernels: one name, one contract, one twin per backend.
 
-``reference`` holds the contracts, written in plain NumPy; ``cpu`` the Numba twins (parallel,
-float64). A CuPy twin of the same names belongs in ``gpu``. Nothing here knows of layers or
-networks; arrays come in, arrays go out. Backends are imported by :func:`backend`, so that
-importing this package costs nothing.
+``reference`` holds the contracts, written in plain NumPy; ``cpu`` the Numba twins (parallel);
+``gpu`` the CUDA ones, through CuPy. Nothing here knows of layers or networks; arrays come in,
+arrays go out. Backends are imported by :func:`backend`, so that importing this package costs
+nothing.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import importlib
-from types import ModuleType
+import importlib.util
+import os
+from pathlib import Path
+from types import SimpleNamespace
 
 #: The public kernels; every backend module defines each of these.
 NAMES = (
+    "activation_floor",
     "activation_gain",
+    "activation_lines",
+    "activation_range",
     "activation_slopes",
+    "dual_norm",
+    "fold",
     "lrn_gain",
     "margin_distances",
     "pairwise_norms",
     "pool_multiplicity",
+    "pull_ball",
+    "pull_lines",
+    "scale",
     "slope_remainder",
     "taylor_recursion",
 )
 
-_MODULES = {"reference": "boundcert.kernels.reference", "cpu": "boundcert.kernels.cpu"}
+#: Backend → the modules that define its kernels.
+_MODULES = {
+    "reference": ("ball_reference", "reference", "relax_reference", "rows_reference"),
+    "cpu": ("ball_cpu", "cpu", "relax_cpu", "rows_cpu"),
+    "gpu": ("gpu",),
+}
 
 
-def backend(name: str = "cpu") -> ModuleType:
-    """The module holding the kernels of one backend.
+@functools.cache
+def backend(name: str = "cpu") -> SimpleNamespace:
+    """The kernels of one backend, by name.
 
     Parameters
     ----------
     name : str
-        ``"reference"`` (NumPy) or ``"cpu"`` (Numba).
+        ``"reference"`` (NumPy), ``"cpu"`` (Numba) or ``"gpu"`` (CUDA, through CuPy).
 
     Raises
     ------
     KeyError
         No such backend.
     """
-    return importlib.import_module(_MODULES[name])
+    if name == "cpu":
+        _fresh_cache()
+    modules = [importlib.import_module(f"boundcert.kernels.{part}") for part in _MODULES[name]]
+    return SimpleNamespace(
+        **{kernel: getattr(m, kernel) for m in modules for kernel in NAMES if hasattr(m, kernel)}
+    )
+
+
+def _fresh_cache() -> None:
+    """Keep Numba's compiled kernels in a folder of their own for every state of the sources.
+
+    Numba looks only at the file of a compiled function, not at those of the functions it calls:
+    after a change there it would go on running the old bounds. Where the user says where compiled
+    code goes (``NUMBA_CACHE_DIR``), it goes into a folder there.
+    """
+    import numba
+
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    folder = os.environ.get("NUMBA_CACHE_DIR") or Path(__file__).parent / "__pycache__"
+    wanted = Path(folder) / f"kernels-{digest.hexdigest()[:16]}"
+    try:
+        wanted.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return  # nowhere to write beside the package: Numba falls back to the user's own folder
+    numba.config.CACHE_DIR = str(wanted)  # type: ignore[attr-defined]
 
 
 def available() -> tuple[str, ...]:
     """The backends that can run on this machine."""
-    return tuple(_MODULES)
+    return tuple(name for name in _MODULES if name != "gpu" or _device())
+
+
+@functools.cache
+def _device() -> bool:
+    """Is there CuPy and a device it can use?"""
+    if importlib.util.find_spec("cupy") is None:
+        return False
+    try:
+        return bool(importlib.import_module("cupy").cuda.is_available())
+    except Exception:  # a CuPy that does not fit the driver fails in many ways
+        return False

@@ -41,11 +41,11 @@ def test_the_wheel_imports_the_kernels(wheel: Path, tmp_path: Path) -> None:
         archive.extractall(tmp_path)
     code = (
         "import boundcert.kernels as k; from boundcert.demo import model_path; "
-        "print(k.__file__, k.backend('cpu').__name__, model_path().is_file())"
+        "print(k.__file__, k.backend('cpu').fold.__module__, model_path().is_file())"
     )
     place, backend, found = run_in(tmp_path, code).split()
     assert Path(place).is_relative_to(tmp_path)
-    assert backend == "boundcert.kernels.cpu" and found == "True"
+    assert backend == "boundcert.kernels.rows_cpu" and found == "True"
 
 
 def test_every_package_is_in_the_wheel(wheel: Path) -> None:

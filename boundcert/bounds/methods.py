@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -29,12 +30,45 @@ class Bounds:
     Attributes
     ----------
     radius : (B,) lower bounds (certified, unless the method says otherwise); 0 where none.
+    rungs : B names of the methods that proved them.
     kappa : (B, stages) how far the value in front of each stage may be moved without changing
-        the class: the first column is the input, the last the distance at the affine head.
+        the class: the first column is the input, the last the distance at the affine head. The
+        methods above the walk hand on the walk's.
     """
 
     radius: torch.Tensor
     kappa: torch.Tensor
+    rungs: tuple[str, ...]
+
+    def raised(self, radius: torch.Tensor, rung: str) -> Bounds:
+        """The bounds with larger radii where ``rung`` proved such; a nan proves nothing."""
+        better = (radius > self.radius) & radius.isfinite()
+        names = zip(self.rungs, better.tolist())
+        return Bounds(
+            torch.where(better, radius, self.radius),
+            self.kappa,
+            tuple(rung if higher else old for old, higher in names),
+        )
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a method may spend.
+
+    Attributes
+    ----------
+    budget : seconds a sample that methods which take their time may use.
+    memory : bytes that the tight methods' boxes and rows may take; None: half of what is free.
+    """
+
+    budget: float = 10.0
+    memory: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.budget < math.inf:
+            raise UsageError(f"budget {self.budget} must be a number of seconds, 0 or more")
+        if self.memory is not None and self.memory <= 0:
+            raise UsageError(f"memory {self.memory} must be a positive number of bytes")
 
 
 class Bounder(Protocol):
@@ -53,22 +87,41 @@ class Method:
     Attributes
     ----------
     certified : whether its radii are proved lower bounds. If not, every output says so.
-    prepare : makes it ready for a network and a norm (operator norms are computed here).
+    prepare : makes it ready for a network and a norm (operator norms are computed here), with
+        the limits that it is to respect.
     """
 
     name: str
     certified: bool
     summary: str
-    prepare: Callable[[Network, Norm], Bounder]
+    prepare: Callable[[Network, Norm, Limits], Bounder]
 
 
-def _walk(network: Network, norm: Norm) -> Bounder:
+def _walk(network: Network, norm: Norm, limits: Limits) -> Bounder:
     from boundcert.bounds.walk import Walk
 
     return Walk(network, norm)
 
 
-def _peck2017(network: Network, norm: Norm) -> Bounder:
+def _relax(network: Network, norm: Norm, limits: Limits) -> Bounder:
+    from boundcert.bounds.relax import RELAX, Ladder
+
+    return Ladder(network, norm, limits, (RELAX,), timed=False)
+
+
+def _optimize(network: Network, norm: Norm, limits: Limits) -> Bounder:
+    from boundcert.bounds.relax import OPTIMIZE, RELAX, Ladder
+
+    return Ladder(network, norm, limits, (RELAX, OPTIMIZE), timed=False)
+
+
+def _auto(network: Network, norm: Norm, limits: Limits) -> Bounder:
+    from boundcert.bounds.relax import OPTIMIZE, RELAX, Ladder
+
+    return Ladder(network, norm, limits, (RELAX, OPTIMIZE), timed=True)
+
+
+def _peck2017(network: Network, norm: Norm, limits: Limits) -> Bounder:
     from boundcert.bounds.peck2017 import Peck2017
 
     return Peck2017(network, norm)
@@ -78,6 +131,9 @@ METHODS = {
     m.name: m
     for m in (
         Method("walk", True, "layer-by-layer moduli, backward from the logits", _walk),
+        Method("auto", True, "walk, relax, optimize, within the budget", _auto),
+        Method("relax", True, "backward linear relaxation, above the walk", _relax),
+        Method("optimize", True, "relaxation with multipliers for the 2-norm", _optimize),
         Method(
             "peck2017",
             False,

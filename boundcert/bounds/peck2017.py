@@ -110,7 +110,7 @@ class Peck2017:
             kappa = block.rule(evaluation, kappa)
             columns.append(kappa)
         radius = torch.where(torch.isfinite(kappa), kappa, torch.zeros_like(kappa))
-        return Bounds(radius, torch.stack(columns[::-1], dim=1))
+        return Bounds(radius, torch.stack(columns[::-1], dim=1), ("peck2017",) * len(radius))
 
 
 def _groups(network: Network) -> list[list[int]]:

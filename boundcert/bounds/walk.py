@@ -132,7 +132,8 @@ def walk(plan: Plan, evaluation: Evaluation, label: torch.Tensor) -> Bounds:
     table = torch.stack(columns[::-1], dim=1)
     radius = table[:, 0]
     certified = torch.isfinite(radius) & (radius > TINY)
-    return Bounds(torch.where(certified, radius, torch.zeros_like(radius)), table)
+    radius = torch.where(certified, radius, torch.zeros_like(radius))
+    return Bounds(radius, table, ("walk",) * len(label))
 
 
 def _floor(plan: Plan, evaluation: Evaluation, label: torch.Tensor) -> torch.Tensor:

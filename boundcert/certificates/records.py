@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 #: Raised when a field changes its meaning, so that an old file is never read as a new one.
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Run:
     model, sha256 : the model as the user named it, and the hash of its file.
     norm : ``l1``, ``l2`` or ``linf``.
     method : of the lower bounds; None for ``attack``, which has none.
+    budget, memory : seconds a sample and bytes that the method may spend.
     certified : whether the lower bounds are certificates.
     attack : names of the attacks, in order.
     data, data_sha256 : the data as the user named it, and the hash of the chosen samples.
@@ -40,6 +41,8 @@ class Run:
     sha256: str
     norm: str
     method: str | None
+    budget: float
+    memory: int | None
     certified: bool
     attack: tuple[str, ...]
     data: str
@@ -83,6 +86,7 @@ class Sample:
     label : the data's class, None when unlabelled.
     predicted : the class that onnxruntime gives; −1 where its logits are not finite.
     lower : 0 where nothing is proved; None for ``attack``.
+    rung : the method that proved ``lower``, None where nothing is proved.
     upper, attack : norm of a confirmed adversarial perturbation and who found it, None without.
     layers : the stages in order, empty unless asked for.
     """
@@ -91,6 +95,7 @@ class Sample:
     label: int | None
     predicted: int
     lower: float | None
+    rung: str | None
     upper: float | None
     attack: str | None
     layers: tuple[LayerCost, ...] = ()

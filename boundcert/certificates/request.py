@@ -36,6 +36,8 @@ class Request:
     samples : the first so many, 0 for all, None for a default.
     indices : positions in the data, instead of ``samples``.
     method : of the lower bounds; None for upper bounds only.
+    budget : seconds a sample that the method may take.
+    memory : bytes that it may take; None for half of what is free.
     attacks : names, none for lower bounds only.
     layers : whether samples carry their layers.
     correct_only : whether the summary leaves out misclassified samples.
@@ -47,7 +49,9 @@ class Request:
     samples: int | None = None
     indices: tuple[int, ...] | None = None
     norm: str = "l2"
-    method: str | None = "walk"
+    method: str | None = "auto"
+    budget: float = 10.0
+    memory: int | None = None
     attacks: tuple[str, ...] = ("deepfool",)
     device: str = "cpu"
     layers: bool = False

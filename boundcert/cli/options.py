@@ -41,8 +41,21 @@ Method = Annotated[
     str,
     typer.Option(
         "--method",
-        metavar="walk|peck2017",
-        help="Method of the lower bounds; peck2017 is not a certificate.",
+        metavar="auto|walk|relax|optimize|peck2017",
+        help="Method of the lower bounds; auto climbs from walk to optimize within --budget. "
+        "peck2017 is not a certificate.",
+    ),
+]
+Budget = Annotated[
+    float,
+    typer.Option("--budget", metavar="SECONDS", help="Time a sample that --method auto may take."),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        "--memory",
+        metavar="SIZE",
+        help="Memory for boxes and rows, such as 500M or 4G; by default half of what is free.",
     ),
 ]
 Attack = Annotated[
@@ -189,6 +202,27 @@ def sample_count(text: str | None) -> int | None:
     if count < 0:
         raise UsageError(f"--samples {text!r} is neither a number of samples nor all")
     return count
+
+
+def size(text: str | None) -> int | None:
+    """``--memory``: bytes, with K, M or G for powers of 1024.
+
+    Raises
+    ------
+    UsageError
+    """
+    if text is None:
+        return None
+    units = {"K": 2**10, "M": 2**20, "G": 2**30}
+    number = text.strip().upper().removesuffix("B")
+    unit = units.get(number[-1:], 1)
+    try:
+        value = float(number[:-1] if unit > 1 else number) * unit
+    except ValueError:
+        value = 0.0
+    if not 1 <= value < 2**62:
+        raise UsageError(f"--memory {text!r} is not a size such as 500M or 4G")
+    return int(value)
 
 
 def attack_names(text: str) -> tuple[str, ...]:

@@ -11,8 +11,11 @@ import torch
 
 from boundcert.kernels import backend
 from boundcert.layers.activation_table import ACTIVATIONS, Activation
+from boundcert.layers.ball import Ball
 from boundcert.layers.base import (
     Deviation,
+    Emit,
+    Ends,
     Layer,
     NodeSpec,
     Reach,
@@ -23,6 +26,10 @@ from boundcert.layers.base import (
     elementary_rounding,
     numel,
 )
+from boundcert.layers.diagonal import diagonal
+from boundcert.layers.lines import Lines, flat
+from boundcert.layers.relaxation import Box, Relaxation
+from boundcert.layers.rows import array
 
 
 @dataclass(frozen=True)
@@ -141,9 +148,52 @@ class Elementwise(Layer):
         pulled = torch.from_numpy(linear).to(device).reshape(cotangent.shape)
         return (pulled,), torch.from_numpy(rest).to(device)
 
+    def _shape_arguments(self) -> tuple[np.ndarray, ...]:
+        """Parameters and pieces as the kernels take them: a, b, pieces."""
+        a = self.a.expand(1, *self.shape) if self.a.numel() > 1 else self.a
+        first, second = float(self.a.reshape(-1)[0]), float(self.b.reshape(-1)[0])
+        pieces = np.array(self.rule.pieces(first, second), dtype=np.float64).reshape(-1, 3)
+        return array(a.reshape(-1)), array(self.b.reshape(-1)), pieces
+
+    def interval(self, *boxes: Box) -> Ends:
+        low, high = backend().activation_range(
+            self.rule.code, flat(boxes[0].low), flat(boxes[0].high), *self._shape_arguments()
+        )
+        shape = boxes[0].low.shape
+        return torch.from_numpy(low).reshape(shape), torch.from_numpy(high).reshape(shape)
+
+    def relax(self, boxes: tuple[Box, ...], value: torch.Tensor) -> Relaxation:
+        box = boxes[0]
+        lines = self._lines(box.low, box.high)
+        if box.spread is None:
+            return Lines(box, value, lines)
+        cut = torch.minimum(torch.maximum(self._cut(box.point), box.low), box.high)
+        left, right = self._lines(box.low, cut), self._lines(cut, box.high)
+        return Ball(box, value, lines, cut, left, right)
+
+    def _lines(self, low: torch.Tensor, high: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Lines below and above over [low, high]: slope, constant, slope, constant."""
+        lines = backend().activation_lines(
+            self.rule.code, flat(low), flat(high), *self._shape_arguments()
+        )
+        return tuple(torch.from_numpy(part).reshape(low.shape) for part in lines)
+
+    def _cut(self, point: torch.Tensor) -> torch.Tensor:
+        """Where two lines describe the function best: the kink of two, else at the sample."""
+        pieces = self._shape_arguments()[2]
+        if len(pieces) == 2 and bool((pieces[:, 2] == 0).all()):
+            return torch.full_like(point, float(pieces[0, 1]))
+        return point
+
 
 def _flat(x: torch.Tensor) -> np.ndarray:
     return np.ascontiguousarray(x.detach().cpu().to(torch.float64).reshape(x.shape[0], -1).numpy())
+
+
+def elementwise(name: str, shape: tuple[int, ...], a: float = 0.0, b: float = 0.0) -> Elementwise:
+    """An activation of the table over values of a shape."""
+    first, second = (torch.tensor([v], dtype=torch.float64) for v in (a, b))
+    return Elementwise(name=name, a=first, b=second, shape=tuple(shape))
 
 
 def reciprocal(shape: tuple[int, ...], out: tuple[int, ...], numerator: np.ndarray) -> Layer:
@@ -168,6 +218,16 @@ class _ScaledReciprocal(Elementwise):
 
     def forward(self, *x: torch.Tensor) -> torch.Tensor:
         return self.numerator * super().forward(*x)
+
+    def parts(self, emit: Emit, *operands: int) -> int:
+        inverse = emit(elementwise("Reciprocal", self.shape), self.shape, *operands)
+        return emit(diagonal(self.shape, self.shape, self.numerator, 0.0), self.shape, inverse)
+
+    def interval(self, *boxes: Box) -> Ends:
+        raise Unsupported("a scaled reciprocal is made of two layers")
+
+    def relax(self, boxes: tuple[Box, ...], value: torch.Tensor) -> Relaxation:
+        raise Unsupported("a scaled reciprocal is made of two layers")
 
     def modulus(self, site: Site, *moves: Deviation) -> Deviation:
         inner = super().modulus(site, *moves)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from boundcert.kernels import scalar
 from boundcert.layers.base import NodeSpec, Unsupported
 
 Zone = tuple[float, float, float]
+Piece = tuple[float, float, int]
 Parameters = tuple[float, float]
 
 
@@ -40,6 +42,10 @@ class Activation:
     zones : critical zones of g' for given parameters.
     smooth : True where g″ exists and is bounded everywhere (FC-Taylor applies).
     bends : critical zones of g″ for smooth activations.
+    pieces : for given parameters the intervals (start, end, sign), in order, that make up the
+        domain: g is convex (1), concave (−1), linear (0) or of |g″| ≤ 2 (2) on each. A kink lies
+        between pieces, or inside one of sign ±1. Only the end points of the domain may be poles,
+        and a pole inside it separates two pieces.
     """
 
     code: int
@@ -48,6 +54,7 @@ class Activation:
     zones: Callable[[float, float], list[Zone]] = lambda a, b: []
     smooth: bool = False
     bends: list[Zone] = field(default_factory=list)
+    pieces: Callable[[float, float], list[Piece]] = lambda a, b: []
 
 
 def _alpha(default: float) -> Callable[[NodeSpec], Parameters]:
@@ -99,6 +106,67 @@ def _pow_zones(a: float, b: float) -> list[Zone]:
     return [at(0.0, math.inf), at(0.0, -math.inf)]
 
 
+def _split(*signs: int) -> Callable[[float, float], list[Piece]]:
+    """One sign everywhere, or one below 0 and one above."""
+    pieces = [(-math.inf, math.inf, signs[0])]
+    if len(signs) == 2:
+        pieces = [(-math.inf, 0.0, signs[0]), (0.0, math.inf, signs[1])]
+    return lambda a, b: list(pieces)
+
+
+def _sign(x: float) -> int:
+    return int(x > 0) - int(x < 0)
+
+
+def _exponential_pieces(a: float) -> list[Piece]:
+    return [(-math.inf, 0.0, _sign(a)), (0.0, math.inf, 0)]
+
+
+def _pow_pieces(a: float, b: float) -> list[Piece]:
+    """By the sign of a(a − 1)·x^(a − 2)."""
+    if not math.isfinite(a):
+        return []
+    if a == 0.0 or a == 1.0:
+        return [(-math.inf, math.inf, 0)]
+    right = -1 if 0.0 < a < 1.0 else 1
+    if a != math.floor(a):
+        return [(0.0, math.inf, right)]
+    if a % 2.0 == 0.0 and a > 0.0:
+        return [(-math.inf, math.inf, 1)]
+    return [(-math.inf, 0.0, 1 if a % 2.0 == 0.0 else -1), (0.0, math.inf, right)]
+
+
+def _clip_pieces(a: float, b: float) -> list[Piece]:
+    if not a < b:
+        return [(-math.inf, math.inf, 0)] if math.isfinite(a) and a == b else []
+    ends = [-math.inf, *(e for e in (a, b) if math.isfinite(e)), math.inf]
+    return [(start, end, 0) for start, end in pairwise(ends)]
+
+
+def _hard_sigmoid_pieces(a: float, b: float) -> list[Piece]:
+    """The kinks are rounded: the narrow pieces hold the true ones, convex at 0, concave at 1."""
+    if a == 0.0:
+        return [(-math.inf, math.inf, 0)]
+    sign = _sign(a)
+    first, last = sorted((-b / a, (1.0 - b) / a))
+    reach = 4 * 2.0**-52 * (abs(b / a) + abs(1.0 / a))
+    cuts = [-math.inf, first - reach, first + reach, last - reach, last + reach, math.inf]
+    if not all(start < end for start, end in pairwise(cuts)):
+        return []
+    return [(*ends, t) for ends, t in zip(pairwise(cuts), (0, sign, 0, -sign, 0))]
+
+
+def _gelu_pieces(bend: float) -> Callable[[float, float], list[Piece]]:
+    """Convex between ∓bend, concave outside; too near to ±bend to tell, neither.
+
+    Exact GELU: g″ = φ(x)(2 − x²). With tanh: g″ has the sign of
+    (1 + 6cx²)/(|x|(1 + 3cx²)²) − k·tanh|t|, a decreasing function of |x|, so there is one zero.
+    """
+    cuts = (-bend - _W, -bend + _W, bend - _W, bend + _W)
+    ends = [-math.inf, *cuts, math.inf]
+    return lambda a, b: [(*e, t) for e, t in zip(pairwise(ends), (-1, 2, 1, 2, -1))]
+
+
 def _softsign(x: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return x / (1 + x.abs())
 
@@ -117,18 +185,30 @@ def _hard_sigmoid_zones(a: float, b: float) -> list[Zone]:
 #: √2 and the inflection of tanh″, widened to zones so that their rounding does not matter.
 _W = 1e-12
 _GELU_BEND = math.sqrt(2.0)
+_GELU_TANH_BEND = 1.4185040087908283555
 _TANH_BEND = 0.5 * math.log(2.0 + math.sqrt(3.0))
 _SIGMOID_BEND = 2 * _TANH_BEND
 _SIGMOID_TOP = 1.0 / (6.0 * math.sqrt(3.0)) * (1 + 1e-15)
 _TANH_TOP = 4.0 / (3.0 * math.sqrt(3.0)) * (1 + 1e-15)
 
 ACTIVATIONS: Mapping[str, Activation] = {
-    "Relu": Activation(scalar.RELU, lambda x, a, b: F.relu(x)),
+    "Relu": Activation(scalar.RELU, lambda x, a, b: F.relu(x), pieces=_split(0, 0)),
     "LeakyRelu": Activation(
-        scalar.LEAKY, lambda x, a, b: torch.where(x > 0, x, a * x), _alpha(0.01)
+        scalar.LEAKY,
+        lambda x, a, b: torch.where(x > 0, x, a * x),
+        _alpha(0.01),
+        pieces=_split(0, 0),
     ),
-    "PRelu": Activation(scalar.LEAKY, lambda x, a, b: torch.where(x > 0, x, a * x)),
-    "Elu": Activation(scalar.ELU, _elu, _alpha(1.0), lambda a, b: [at(0.0, a), at(0.0, 1.0)]),
+    "PRelu": Activation(
+        scalar.LEAKY, lambda x, a, b: torch.where(x > 0, x, a * x), pieces=_split(0, 0)
+    ),
+    "Elu": Activation(
+        scalar.ELU,
+        _elu,
+        _alpha(1.0),
+        lambda a, b: [at(0.0, a), at(0.0, 1.0)],
+        pieces=lambda a, b: _exponential_pieces(a),
+    ),
     "Selu": Activation(
         scalar.SELU,
         lambda x, a, b: b * _elu(x, a, b),
@@ -137,8 +217,15 @@ ACTIVATIONS: Mapping[str, Activation] = {
             float(spec.attr("gamma", 1.05070102214813232421875)),
         ),
         lambda a, b: [at(0.0, a * b), at(0.0, b)],
+        pieces=lambda a, b: _exponential_pieces(a * b),
     ),
-    "Celu": Activation(scalar.CELU, _celu, _positive_alpha, lambda a, b: [at(0.0, 1.0)]),
+    "Celu": Activation(
+        scalar.CELU,
+        _celu,
+        _positive_alpha,
+        lambda a, b: [at(0.0, 1.0)],
+        pieces=lambda a, b: _exponential_pieces(1.0) if a > 0 else [],
+    ),
     "Sigmoid": Activation(
         scalar.SIGMOID,
         lambda x, a, b: torch.sigmoid(x),
@@ -148,12 +235,14 @@ ACTIVATIONS: Mapping[str, Activation] = {
             (_SIGMOID_BEND - _W, _SIGMOID_BEND + _W, -_SIGMOID_TOP),
             (-_SIGMOID_BEND - _W, -_SIGMOID_BEND + _W, _SIGMOID_TOP),
         ],
+        pieces=_split(1, -1),
     ),
     "HardSigmoid": Activation(
         scalar.HARD_SIGMOID,
         lambda x, a, b: torch.clamp(a * x + b, 0, 1),
         lambda spec: (float(np.float32(spec.attr("alpha", 0.2))), float(spec.attr("beta", 0.5))),
         _hard_sigmoid_zones,
+        pieces=_hard_sigmoid_pieces,
     ),
     "Tanh": Activation(
         scalar.TANH,
@@ -164,6 +253,7 @@ ACTIVATIONS: Mapping[str, Activation] = {
             (_TANH_BEND - _W, _TANH_BEND + _W, -_TANH_TOP),
             (-_TANH_BEND - _W, -_TANH_BEND + _W, _TANH_TOP),
         ],
+        pieces=_split(1, -1),
     ),
     # torch's softplus switches to the identity at 20; logaddexp is exact to the last place
     "Softplus": Activation(
@@ -171,8 +261,11 @@ ACTIVATIONS: Mapping[str, Activation] = {
         lambda x, a, b: torch.logaddexp(x, torch.zeros_like(x)),
         smooth=True,
         bends=[at(0.0, 0.25)],
+        pieces=_split(1),
     ),
-    "Softsign": Activation(scalar.SOFTSIGN, _softsign, zones=lambda a, b: [at(0.0, 1.0)]),
+    "Softsign": Activation(
+        scalar.SOFTSIGN, _softsign, zones=lambda a, b: [at(0.0, 1.0)], pieces=_split(1, -1)
+    ),
     "Gelu": Activation(
         scalar.GELU,
         lambda x, a, b: F.gelu(x),
@@ -184,17 +277,23 @@ ACTIVATIONS: Mapping[str, Activation] = {
         smooth=True,
         # g‴ = φ(x)·x·(x² − 4): g″ turns at 0 and ±2
         bends=[at(0.0, 0.7978846), at(2.0, -0.1079820), at(-2.0, -0.1079820)],
+        pieces=_gelu_pieces(_GELU_BEND),
     ),
     "GeluTanh": Activation(
         scalar.GELU_TANH,
         lambda x, a, b: F.gelu(x, approximate="tanh"),
         # g' turns near ±1.4188 only (1.12903…, −0.12903…)
         zones=lambda a, b: [(1.40, 1.44, 1.1291), (-1.44, -1.40, -0.1291)],
+        pieces=_gelu_pieces(_GELU_TANH_BEND),
     ),
-    "Clip": Activation(scalar.CLIP, lambda x, a, b: torch.clamp(x, a, b), _clip, _clip_zones),
-    "Abs": Activation(scalar.ABS, lambda x, a, b: x.abs()),
-    "Pow": Activation(scalar.POW, _pow, _exponent, _pow_zones),
-    "Sqrt": Activation(scalar.POW, lambda x, a, b: torch.sqrt(x), _exponent, _pow_zones),
+    "Clip": Activation(
+        scalar.CLIP, lambda x, a, b: torch.clamp(x, a, b), _clip, _clip_zones, pieces=_clip_pieces
+    ),
+    "Abs": Activation(scalar.ABS, lambda x, a, b: x.abs(), pieces=_split(0, 0)),
+    "Pow": Activation(scalar.POW, _pow, _exponent, _pow_zones, pieces=_pow_pieces),
+    "Sqrt": Activation(
+        scalar.POW, lambda x, a, b: torch.sqrt(x), _exponent, _pow_zones, pieces=_pow_pieces
+    ),
     "Erf": Activation(
         scalar.ERF,
         lambda x, a, b: torch.erf(x),
@@ -204,17 +303,22 @@ ACTIVATIONS: Mapping[str, Activation] = {
             (_GELU_BEND / 2 - _W, _GELU_BEND / 2 + _W, -0.9678829),
             (-_GELU_BEND / 2 - _W, -_GELU_BEND / 2 + _W, 0.9678829),
         ],
+        pieces=_split(1, -1),
     ),
-    "Exp": Activation(scalar.EXP, lambda x, a, b: torch.exp(x)),
+    "Exp": Activation(scalar.EXP, lambda x, a, b: torch.exp(x), pieces=_split(1)),
     "HardSwish": Activation(
         scalar.HARD_SWISH,
         lambda x, a, b: x * torch.clamp(x / 6 + 0.5, 0, 1),
         zones=lambda a, b: [at(-3.0, -0.5), at(3.0, 1.5)],
+        pieces=lambda a, b: [(-math.inf, -3.0, 0), (-3.0, 3.0, 1), (3.0, math.inf, 0)],
     ),
     "Reciprocal": Activation(
         scalar.RECIPROCAL,
         lambda x, a, b: 1 / x,
         zones=lambda a, b: [at(0.0, -math.inf)],
+        pieces=_split(-1, 1),
     ),
-    "Log": Activation(scalar.LOG, lambda x, a, b: torch.log(x)),
+    "Log": Activation(
+        scalar.LOG, lambda x, a, b: torch.log(x), pieces=lambda a, b: [(0.0, math.inf, -1)]
+    ),
 }

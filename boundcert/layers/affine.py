@@ -15,7 +15,9 @@ from dataclasses import dataclass
 
 import torch
 
-from boundcert.layers.base import UNIT, Deviation, Layer, Reach, Site, norms_of, numel
+from boundcert.layers.base import UNIT, Deviation, Ends, Layer, Reach, Site, norms_of, numel
+from boundcert.layers.relaxation import NUDGE, Box, Loss, Relaxation, largest
+from boundcert.layers.rows import Rows
 from boundcert.layers.spectral import gamma, spectral_norm_bound
 from boundcert.norms import Norm
 
@@ -45,6 +47,11 @@ class Affine(Layer):
     def gain_is_row_bound(self) -> bool:
         """Whether :meth:`modulus` hands on elementwise bounds worth having."""
         return True
+
+    @property
+    def moves_only(self) -> bool:
+        """Whether entries are only moved about: nothing is added, multiplied or rounded."""
+        return False
 
     def offset(self) -> torch.Tensor | None:
         """The constant b, broadcastable to the output."""
@@ -173,3 +180,69 @@ class Affine(Layer):
         absolute = self.absolute_gain(site.norm)
         error = norms_of(site.norm.dual, cotangent) * absolute * gamma(self.fan_out + 8)
         return (pulled,), error * moves[0].size
+
+    def interval(self, *boxes: Box) -> Ends:
+        """A·centre + b ± |A|·radius, and γ_{n+8}(|A||centre| + |b|) for rounding."""
+        centre, radius = boxes[0].centre, boxes[0].radius
+        middle = self.forward(centre)
+        spread = self.apply(radius, torch.abs) * (1 + 2 * gamma(self.fan_in + 8))
+        loss = self.residual(largest(centre.abs())).reshape(-1, *([1] * len(self.out_shape)))
+        spread = spread + loss + middle.abs() * NUDGE
+        return middle - spread, middle + spread
+
+    def residual(self, size: torch.Tensor) -> torch.Tensor:
+        """(B,) elementwise error of evaluating at an operand of size ‖a‖_∞ = ``size`` (B,)."""
+        most = size * self.absolute_gain(Norm.LINF)
+        offset = self.offset_size()
+        if offset is not None:
+            most = most + float(offset.abs().amax())
+        return (
+            torch.zeros_like(size) if self.moves_only else most * gamma(self.fan_in + 16) + 1e-290
+        )
+
+    def relax(self, boxes: tuple[Box, ...], value: torch.Tensor) -> Relaxation:
+        return AffineRelaxation(self, boxes[0])
+
+    def pull(self, rows: Rows, mass: torch.Tensor) -> Rows:
+        """Aᵀ c for every row, of at most the given mass."""
+        pulled = self.transpose(rows.flat(self.out_shape))
+        return Rows.of(pulled, rows.owner, self.in_shape, mass)
+
+    def single(self, index: torch.Tensor, owner: torch.Tensor) -> Rows | None:
+        """The rows ``index`` (R,) of A themselves, where they can be read off exactly."""
+        return None
+
+
+class AffineRelaxation(Relaxation):
+    """c·δ_out = (Aᵀc)·δ + c·r, r the error of the computed value.
+
+    The computed Aᵀc is off by at most γ|A|ᵀ|c| entrywise (Higham 2002, §3.5, any order), which
+    acts on |δ| ≤ reach: γ·|c|·|A|·1·reach ≤ γ‖c‖_1‖|A|‖_∞·reach. And ‖Aᵀc‖_1 ≤ ‖|A|‖_∞‖c‖_1.
+    """
+
+    def __init__(self, layer: Affine, box: Box) -> None:
+        super().__init__(layer.out_shape)
+        self.layer = layer
+        self.gain = layer.absolute_gain(Norm.LINF)
+        residual = layer.residual(largest(box.point.abs()))
+        deviation = box.deviation
+        share = residual + largest(deviation) * (self.gain * gamma(layer.fan_out + 8))
+        self.loss = Loss.of(share, deviation)
+        # rows that are read off: their coefficients are stored numbers, or rounded a few times
+        share = residual + largest(deviation) * (self.gain * gamma(8))
+        self.exact = Loss.of(share, deviation)
+
+    def below(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
+        pulled = self.layer.pull(rows, rows.mass * (self.gain * (1 + 1e-9)))
+        if self.layer.moves_only:
+            return (pulled,), torch.zeros_like(rows.mass)
+        return (pulled,), self.loss.rest(rows)
+
+    def single(
+        self, index: torch.Tensor, owner: torch.Tensor, sign: torch.Tensor
+    ) -> tuple[tuple[Rows, ...], torch.Tensor]:
+        rows = self.layer.single(index, owner)
+        if rows is None:
+            return super().single(index, owner, sign)
+        signed = rows.with_values(rows.values * sign[:, None, None, None], rows.mass)
+        return (signed,), self.exact.rest(signed)

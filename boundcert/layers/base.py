@@ -13,12 +13,18 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import torch
 
 from boundcert.norms import Norm
+
+if TYPE_CHECKING:
+    from boundcert.layers.relaxation import Box, Relaxation
+
+#: Elementwise lower and upper bounds.
+Ends = tuple[torch.Tensor, torch.Tensor]
 
 #: Unit roundoff of the float64 arithmetic that evaluates the network.
 UNIT = 2.0**-53
@@ -134,6 +140,31 @@ class Site:
     output: torch.Tensor
 
 
+class Emit(Protocol):
+    """Appends nodes to a graph: where the parts of a layer go.
+
+    Attributes
+    ----------
+    trees : max-pools of at most so many entries a window are taken apart, too.
+    """
+
+    trees: int
+
+    def __call__(
+        self, layer: Layer, shape: tuple[int, ...] | None, *operands: int, op: str = ""
+    ) -> int:
+        """The position of a new node that applies ``layer`` to the nodes at ``operands``.
+
+        ``shape`` is its value's, None for that of the node being taken apart; ``op`` what to call
+        it.
+        """
+        ...
+
+    def shape(self, position: int) -> tuple[int, ...]:
+        """Shape of the value of a node that is there."""
+        ...
+
+
 Self = TypeVar("Self", bound="Layer")
 
 
@@ -191,6 +222,29 @@ class Layer(ABC):
         or None if this kind has no such expansion.
         """
         return None
+
+    def interval(self, *boxes: Box) -> Ends:
+        """Elementwise bounds (low, high) on the exact output over boxes of the exact operands."""
+        raise Unsupported(f"{type(self).__name__} has no interval rule of its own")
+
+    def relax(self, boxes: tuple[Box, ...], value: torch.Tensor) -> Relaxation:
+        """Linear bounds on the deviation of the output from ``value``, over boxes of the operands.
+
+        Only primitive layers have them; the others are made of such (:meth:`parts`).
+        """
+        raise Unsupported(f"{type(self).__name__} has no relaxation of its own")
+
+    def parts(self, emit: Emit, *operands: int) -> int:
+        """Append layers with a relaxation that together are this one; the result's position.
+
+        They are equal in real arithmetic, for every operand.
+
+        Raises
+        ------
+        Unsupported
+            This layer is not made of such.
+        """
+        return emit(self, None, *operands)
 
     def to(self: Self, device: torch.device | str, dtype: torch.dtype) -> Self:
         """A copy whose tensors live on ``device`` with ``dtype`` (indices keep theirs).

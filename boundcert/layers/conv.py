@@ -10,10 +10,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from boundcert.layers import conv_rows
 from boundcert.layers.affine import Affine, Transform
-from boundcert.layers.base import Layer, NodeSpec, Unsupported, constant
+from boundcert.layers.base import Layer, NodeSpec, Unsupported, constant, numel
 from boundcert.layers.conv_norm import conv_norm_bound
+from boundcert.layers.rows import Rows, plane_of
 from boundcert.layers.windows import Windows, geometry, merge_batch, of_node, spatial
+
+#: Largest matrix of a grouped convolution that is written out to bound its norm.
+SMALL_ENTRIES = 1_000_000
 
 _CONV: dict[int, Callable[..., torch.Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _TRANSPOSED: dict[int, Callable[..., torch.Tensor]] = {
@@ -93,11 +98,30 @@ class Conv(Affine):
         )
         return out.reshape(x.shape[0], *self.out_shape)
 
+    @property
+    def _flat(self) -> bool:
+        """Whether rows see both sides as planes."""
+        return len(self.windows.size) == 2 and self.in_shape[0] == 1
+
+    def pull(self, rows: Rows, mass: torch.Tensor) -> Rows:
+        if not self._flat:
+            return super().pull(rows, mass)
+        plane = plane_of(self.in_shape)
+        return conv_rows.transposed(rows, mass, self.weight, self.windows, self.groups, plane)
+
+    def single(self, index: torch.Tensor, owner: torch.Tensor) -> Rows | None:
+        if not self._flat:
+            return None
+        plane = plane_of(self.in_shape)
+        return conv_rows.single(index, owner, self.weight, self.windows, self.groups, plane)
+
     def offset(self) -> torch.Tensor | None:
         return self.bias
 
     def spectral(self) -> float:
         bound = conv_norm_bound(self.weight.detach().cpu().numpy(), self.windows, self.groups)
+        if self.groups > 1 and numel(self.in_shape) * numel(self.out_shape) > SMALL_ENTRIES:
+            return bound  # mostly zeros: writing the matrix out would take seconds for a few %
         return min(bound, super().spectral())
 
 

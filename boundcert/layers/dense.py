@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from boundcert.layers.affine import Affine, Transform
-from boundcert.layers.base import NodeSpec, Unsupported, align, constant
+from boundcert.layers.base import NodeSpec, Unsupported, align, constant, numel
+from boundcert.layers.rows import Rows
 from boundcert.layers.spectral import gamma, spectral_norm_bound
 
 
@@ -58,6 +59,12 @@ class Dense(Affine):
             rows = y.reshape(-1, self.weight.shape[1]) @ coefficients(self.weight).T
             return rows.reshape(y.shape[0], *self.in_shape)
         return super().transpose(y, coefficients)
+
+    def single(self, index: torch.Tensor, owner: torch.Tensor) -> Rows | None:
+        plain = self.weight.dim() == 2 and not self.left and not self.transpose_data
+        if not plain or numel(self.in_shape) != self.weight.shape[0]:
+            return None
+        return Rows.of(self.weight[:, index].T.contiguous(), owner, self.in_shape)
 
     def offset(self) -> torch.Tensor | None:
         return self.bias

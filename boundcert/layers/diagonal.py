@@ -25,6 +25,7 @@ from boundcert.layers.base import (
     constant,
     numel,
 )
+from boundcert.layers.rows import Rows
 from boundcert.layers.spectral import gamma
 
 
@@ -90,6 +91,11 @@ class Diagonal(Affine):
         ones = torch.ones(1, *self.out_shape, dtype=torch.float64)
         square = float(host.transpose(ones, torch.square).max())
         return math.sqrt(square) * (1.0 + 2 * gamma(self.fan_out + 8)) + 1e-150
+
+    def pull(self, rows: Rows, mass: torch.Tensor) -> Rows:
+        if self.in_shape != self.out_shape:
+            return super().pull(rows, mass)
+        return rows.scaled(self.weight.expand(1, *self.out_shape))
 
     def modulus(self, site: Site, *moves: Deviation) -> Deviation:
         size = moves[0].size * self.gain(site.norm)

@@ -8,7 +8,8 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 
-from boundcert.layers.base import Deviation, Layer, NodeSpec, Site, Unsupported, numel
+from boundcert.layers.base import Deviation, Emit, Layer, NodeSpec, Site, Unsupported, numel
+from boundcert.layers.power_sum import window_norms
 from boundcert.layers.spectral import gamma
 from boundcert.layers.windows import Windows, of_pool
 from boundcert.norms import Norm
@@ -60,3 +61,6 @@ class LpPool(Layer):
 
     def rounding(self, site: Site) -> torch.Tensor:
         return site.norm.of_rows(site.output) * gamma(numel(self.windows.kernel) + 32)
+
+    def parts(self, emit: Emit, *operands: int) -> int:
+        return window_norms(emit, operands[0], self.windows, self.power)

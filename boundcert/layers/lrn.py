@@ -11,8 +11,14 @@ import torch
 import torch.nn.functional as F
 
 from boundcert.kernels import backend
-from boundcert.layers.base import Deviation, Layer, NodeSpec, Site, Unsupported
+from boundcert.layers.activation import elementwise
+from boundcert.layers.base import Deviation, Emit, Layer, NodeSpec, Site, Unsupported, numel
+from boundcert.layers.conv import Conv
+from boundcert.layers.diagonal import diagonal
+from boundcert.layers.merge import Product
 from boundcert.layers.spectral import gamma
+from boundcert.layers.structure import Reshape
+from boundcert.layers.windows import Windows
 from boundcert.norms import Norm
 
 
@@ -86,3 +92,44 @@ class LRN(Layer):
 
     def rounding(self, site: Site) -> torch.Tensor:
         return site.norm.of_rows(site.output) * gamma(self.size + 32) * (1 + self.beta)
+
+    def parts(self, emit: Emit, *operands: int) -> int:
+        """x·D^(−β), D = k + (α/size)·Σx², the sum a convolution across channels.
+
+        α/size and, where D is constant, its power are rounded, each within 4 ulp: a diagonal
+        layer allows γ_9 on every coefficient, the rows of a convolution count as exact.
+        """
+        x, shape = operands[0], emit.shape(operands[0])
+        if self.alpha == 0 or self.beta == 0:
+            return emit(diagonal(shape, shape, self.bias**-self.beta, 0.0), shape, x)
+        spread = self._window_sum(shape)
+        square = emit(elementwise("Pow", shape, 2.0), shape, x)
+        if spread.in_shape != shape:
+            square = emit(Reshape(shape, spread.in_shape), spread.in_shape, square)
+        wide = spread.out_shape
+        total = emit(spread, wide, square)
+        base = emit(diagonal(wide, wide, self.alpha / self.size, self.bias), wide, total)
+        factor = emit(elementwise("Pow", wide, -self.beta), wide, base)
+        if wide != shape:
+            factor = emit(Reshape(wide, shape), shape, factor)
+        return emit(Product((shape, shape), shape, "Mul"), shape, x, factor)
+
+    def _window_sum(self, shape: tuple[int, ...]) -> Conv:
+        """Sums over each channel's window, of (N, C, 1 to 3 spatial axes)."""
+        channels = shape[1]
+        if not 3 <= len(shape) <= 5:
+            shape = (*shape[:2], numel(shape[2:]))
+        rank = len(shape) - 2
+        one, zero = (1,) * rank, (0,) * rank
+        before = (self.size - 1) // 2
+        apart = np.arange(channels)[None] - np.arange(channels)[:, None]
+        band = (apart >= -before) & (apart <= self.size - 1 - before)
+        weight = torch.from_numpy(band.astype(np.float64))
+        return Conv(
+            shape,
+            shape,
+            weight=weight.reshape(channels, channels, *one),
+            bias=None,
+            windows=Windows(shape[2:], shape[2:], one, one, one, zero, zero, zero),
+            groups=1,
+        )

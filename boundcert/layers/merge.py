@@ -11,9 +11,13 @@ from typing import ClassVar
 
 import torch
 
+from boundcert.layers.activation import elementwise
 from boundcert.layers.base import (
+    UNDERFLOW,
     UNIT,
     Deviation,
+    Emit,
+    Ends,
     Layer,
     NodeSpec,
     Site,
@@ -24,6 +28,9 @@ from boundcert.layers.base import (
     norms_of,
     numel,
 )
+from boundcert.layers.merge_relaxation import Bilinear, Joined, Sum
+from boundcert.layers.relaxation import NUDGE, Box, Relaxation
+from boundcert.layers.structure import Reshape
 from boundcert.norms import Norm
 
 _UP = 1 + 1e-14
@@ -89,6 +96,20 @@ class Add(_Merge):
             total = total - self.wide(item) if self.op == "Sub" else total + self.wide(item)
         return total
 
+    def interval(self, *boxes: Box) -> Ends:
+        low, high = (self.wide(end) for end in (boxes[0].low, boxes[0].high))
+        for box in boxes[1:]:
+            least, most = self.wide(box.low), self.wide(box.high)
+            low, high = (
+                (low - most, high - least) if self.op == "Sub" else (low + least, high + most)
+            )
+        size = torch.stack([self.wide(box.magnitude) for box in boxes]).sum(dim=0)
+        loss = size * (4 * len(boxes) * UNIT) + UNDERFLOW
+        return low - loss, high + loss
+
+    def relax(self, boxes: tuple[Box, ...], value: torch.Tensor) -> Relaxation:
+        return Sum(boxes, value, self.wide, self.narrow, self.op == "Sub")
+
     def modulus(self, site: Site, *moves: Deviation) -> Deviation:
         sizes = [self.wide_size(k, m.size, site.norm) for k, m in enumerate(moves)]
         return Deviation(torch.stack(sizes).sum(dim=0) * _UP)
@@ -130,6 +151,36 @@ class Extremum(_Merge):
     def rounding(self, site: Site) -> torch.Tensor:
         return site.output.new_zeros(site.output.shape[0])
 
+    def parts(self, emit: Emit, *operands: int) -> int:
+        """One operand after the other; one that came before changes nothing."""
+        first, *rest = dict.fromkeys(operands)
+        if not rest:
+            return emit(Reshape(emit.shape(first), self.out_shape), self.out_shape, first)
+        join = maximum if self.op == "Max" else _minimum
+        for other in rest:
+            first = join(emit, first, other)
+        return first
+
+
+def _gap(emit: Emit, first: int, second: int) -> tuple[int, tuple[int, ...]]:
+    """relu(a − b) over the common shape of a and b."""
+    shapes = emit.shape(first), emit.shape(second)
+    shape = tuple(torch.broadcast_shapes(*shapes))
+    gap = emit(Add(shapes, shape, "Sub"), shape, first, second)
+    return emit(elementwise("Relu", shape), shape, gap), shape
+
+
+def maximum(emit: Emit, first: int, second: int) -> int:
+    """max(a, b) = b + relu(a − b)."""
+    above, shape = _gap(emit, first, second)
+    return emit(Add((emit.shape(second), shape), shape, "Add"), shape, second, above)
+
+
+def _minimum(emit: Emit, first: int, second: int) -> int:
+    """min(a, b) = a − relu(a − b)."""
+    above, shape = _gap(emit, first, second)
+    return emit(Add((emit.shape(first), shape), shape, "Sub"), shape, first, above)
+
 
 def _join(sizes: torch.Tensor, norm: Norm) -> torch.Tensor:
     """Norm of a concatenation from the norms (B, k) of its parts."""
@@ -152,6 +203,14 @@ class Concat(Layer):
 
     def forward(self, *x: torch.Tensor) -> torch.Tensor:
         return torch.cat(x, dim=self.axis)
+
+    def interval(self, *boxes: Box) -> Ends:
+        low, high = ([getattr(box, end) for box in boxes] for end in ("low", "high"))
+        return self.forward(*low), self.forward(*high)
+
+    def relax(self, boxes: tuple[Box, ...], value: torch.Tensor) -> Relaxation:
+        shapes = tuple(tuple(box.low.shape[1:]) for box in boxes)
+        return Joined(shapes, tuple(value.shape[1:]), self.axis)
 
     def modulus(self, site: Site, *moves: Deviation) -> Deviation:
         return Deviation(_join(torch.stack([m.size for m in moves], dim=1), site.norm))
@@ -190,6 +249,22 @@ class Product(_Merge):
         if len(shapes) != 2:
             raise Unsupported("takes two operands")
         return cls(in_shapes=shapes, out_shape=spec.shape, op=spec.op)
+
+    def interval(self, *boxes: Box) -> Ends:
+        """The extreme products of the ends, rounded outward."""
+        (a, b), (c, d) = ((self.wide(box.low), self.wide(box.high)) for box in boxes)
+        ends = torch.stack((a * c, a * d, b * c, b * d))
+        low, high = ends.amin(dim=0), ends.amax(dim=0)
+        return low - low.abs() * NUDGE - UNDERFLOW, high + high.abs() * NUDGE + UNDERFLOW
+
+    def relax(self, boxes: tuple[Box, ...], value: torch.Tensor) -> Relaxation:
+        return Bilinear(boxes, value, self.wide, self.narrow)
+
+    def parts(self, emit: Emit, *operands: int) -> int:
+        """A square where both operands are one."""
+        if len(set(operands)) > 1:
+            return super().parts(emit, *operands)
+        return emit(elementwise("Pow", self.out_shape, 2.0), self.out_shape, operands[0])
 
     def grouped(self, k: int, other: torch.Tensor, norm: Norm) -> torch.Tensor:
         """(B,) largest p-norm of the entries of ``other`` that one of operand k's multiplies."""
@@ -257,3 +332,10 @@ class Quotient(_Merge):
 
     def rounding(self, site: Site) -> torch.Tensor:
         return elementary_rounding(site, 4.0)
+
+    def parts(self, emit: Emit, *operands: int) -> int:
+        """u·(1/v)."""
+        below = self.in_shapes[1]
+        inverse = emit(elementwise("Reciprocal", below), below, operands[1])
+        product = Product(self.in_shapes, self.out_shape, "Mul")
+        return emit(product, self.out_shape, operands[0], inverse)

@@ -9,9 +9,11 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from boundcert.layers import conv_rows
 from boundcert.layers.affine import Affine, Transform
 from boundcert.layers.base import Layer, NodeSpec, Unsupported, axis_of, numel
 from boundcert.layers.conv import _CONV
+from boundcert.layers.rows import Rows, plane_of
 from boundcert.layers.windows import Windows, of_pool, spatial
 
 
@@ -92,6 +94,15 @@ class AveragePool(Affine):
         ones = flat.new_ones(1, 1, *w.kernel)
         sums = _CONV[len(w.size)](flat, ones, None, w.stride, 0, w.dilation)
         return sums.reshape(x.shape[0], *self.out_shape) * coefficients(self.weight)
+
+    def pull(self, rows: Rows, mass: torch.Tensor) -> Rows:
+        w = self.windows
+        if len(w.size) != 2 or self.in_shape[0] != 1:
+            return super().pull(rows, mass)
+        shared = rows.scaled(self.weight.expand(1, *self.out_shape))
+        plane = plane_of(self.in_shape)
+        ones = self.weight.new_ones(plane[0], 1, *w.kernel)
+        return conv_rows.transposed(shared, mass, ones, w, plane[0], plane)
 
 
 def _divisors(windows: Windows, include_pad: bool) -> np.ndarray:

@@ -5,9 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 
-from boundcert.layers.base import UNIT, Deviation, Layer, NodeSpec, Site, axis_of, numel
+from boundcert.layers.activation import elementwise
+from boundcert.layers.base import UNIT, Deviation, Emit, Layer, NodeSpec, Site, axis_of, numel
+from boundcert.layers.diagonal import diagonal
+from boundcert.layers.merge import Add
+from boundcert.layers.reduce import Reduce
+from boundcert.layers.structure import Select
 from boundcert.norms import Norm
 
 
@@ -47,3 +53,23 @@ class Softmax(Layer):
         n = numel(self.shape)
         size = site.norm.of_rows(site.inputs[0]) + site.norm.of_rows(site.output)
         return size * ((n + 32) * UNIT)
+
+    def parts(self, emit: Emit, *operands: int) -> int:
+        """y_i = 1/(1 + Σ_{j≠i} exp(x_j − x_i)): the differences show what cancels."""
+        x, shape = operands[0], self.shape
+        first, last = self.axes[0] - 1, self.axes[-1]
+        count = numel(shape[first:last])
+        if count < 2:
+            return emit(diagonal(shape, shape, 0.0, 1.0), shape, x)
+        places = np.arange(numel(shape)).reshape(-1, count, 1, numel(shape[last:]))
+        wide = (places.shape[0], count, count - 1, places.shape[3])
+        # row i: every j but i
+        others = np.arange(count - 1)[None] + (np.arange(count - 1) >= np.arange(count)[:, None])
+        picked = places[:, others, 0], np.broadcast_to(places, wide)
+        indices = (torch.from_numpy(np.ascontiguousarray(p).reshape(-1)) for p in picked)
+        their, own = (emit(Select(shape, wide, index=i), wide, x) for i in indices)
+        gap = emit(Add((wide, wide), wide, "Sub"), wide, their, own)
+        odds = emit(elementwise("Exp", wide), wide, gap)
+        total = emit(Reduce(wide, shape, axes=(2,), factor=1.0), shape, odds)
+        whole = emit(diagonal(shape, shape, 1.0, 1.0), shape, total)
+        return emit(elementwise("Reciprocal", shape), shape, whole)

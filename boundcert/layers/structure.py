@@ -21,6 +21,7 @@ from boundcert.layers.base import (
     constant,
     numel,
 )
+from boundcert.layers.rows import Rows
 from boundcert.norms import Norm
 
 #: ONNX codes of float, float16, double and bfloat16.
@@ -34,6 +35,10 @@ class Rearrange(Affine):
     @property
     def fan_in(self) -> int:
         return 1
+
+    @property
+    def moves_only(self) -> bool:
+        return True
 
     def gain(self, norm: Norm) -> float:
         return 1.0
@@ -70,6 +75,11 @@ class Reshape(Rearrange):
 
     def apply(self, x: torch.Tensor, coefficients: Transform) -> torch.Tensor:
         return x.reshape(x.shape[0], *self.out_shape)
+
+    def pull(self, rows: Rows, mass: torch.Tensor) -> Rows:
+        if self.in_shape == self.out_shape:
+            return rows
+        return Rows.of(rows.flat(self.out_shape), rows.owner, self.in_shape, rows.mass)
 
     def modulus(self, site: Site, *moves: Deviation) -> Deviation:
         return moves[0]

@@ -11,7 +11,7 @@ import torch
 from bounds.peck2017_helpers import chain
 
 from boundcert.bounds import peck2017_formulas as printed
-from boundcert.bounds.methods import method
+from boundcert.bounds.methods import Limits, method
 from boundcert.bounds.propagate import Evaluation
 from boundcert.layers.base import Deviation, NodeSpec, Site, Unsupported
 from boundcert.layers.lp_pool import LpPool
@@ -23,7 +23,7 @@ def radius(network: Network, x: torch.Tensor, name: str) -> float:
     """The radius that a method gives for one sample."""
     values = network.run(x)
     label = values[-1].reshape(1, -1).argmax(dim=1)
-    bounder = method(name).prepare(network, Norm.L2)
+    bounder = method(name).prepare(network, Norm.L2, Limits())
     with torch.no_grad():
         return float(bounder(Evaluation(network, values), label).radius[0])
 

@@ -13,7 +13,7 @@ from torch import nn
 
 import boundcert
 from boundcert.bounds import peck2017_formulas as printed
-from boundcert.bounds.methods import METHODS, Bounds, method
+from boundcert.bounds.methods import METHODS, Bounds, Limits, method
 from boundcert.bounds.peck2017 import Peck2017
 from boundcert.bounds.peck2017_mlp import Mlp, spectral_norm
 from boundcert.bounds.propagate import Evaluation
@@ -38,7 +38,7 @@ def bounds(network: Network, x: torch.Tensor) -> tuple[Bounds, Evaluation]:
     label = values[-1].reshape(len(x), network.classes).argmax(dim=1)
     evaluation = Evaluation(network, values)
     with torch.no_grad():
-        return method("peck2017").prepare(network, Norm.L2)(evaluation, label), evaluation
+        return method("peck2017").prepare(network, Norm.L2, Limits())(evaluation, label), evaluation
 
 
 def distance(logits: np.ndarray, weight: np.ndarray) -> float:

@@ -10,13 +10,15 @@ from boundcert.certificates import Run, Sample
 def run_record(**changes: Any) -> Run:
     """A run of ten samples."""
     values: dict[str, Any] = {
-        "schema": 1,
+        "schema": 2,
         "version": "0.1.0",
         "command": "certify",
         "model": "m.onnx",
         "sha256": "a" * 64,
         "norm": "l2",
         "method": "walk",
+        "budget": 10.0,
+        "memory": None,
         "certified": True,
         "attack": ("deepfool",),
         "data": "d.npz",
@@ -44,6 +46,7 @@ def sample_record(index: int, **changes: Any) -> Sample:
         "label": 1,
         "predicted": 1,
         "lower": 0.1,
+        "rung": "walk",
         "upper": 0.3,
         "attack": "deepfool",
         "layers": (),

@@ -62,4 +62,4 @@ class MadeUp:
         from boundcert.bracketer import Bracket
 
         time.sleep(0.03)
-        return [Bracket(k, 0, k / 7, None, None, ()) for k in places]
+        return [Bracket(k, 0, k / 7, None, None, "walk", ()) for k in places]

@@ -25,7 +25,7 @@ from boundcert import run as glue
 from boundcert.cli.main import run
 glue.BLOCK_SAMPLES = 1
 glue.Bracketer = MadeUp
-network = glue.load_model(glue.ModelOptions(sys.argv[3]))
+network = glue.load_model(glue.ModelOptions(sys.argv[5]))
 glue.load_model = lambda options: network
 errors = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
 for line in sys.stdin:
@@ -58,7 +58,18 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 
 
 def command(files: Files, out: Path, *more: str) -> list[str]:
-    base = ("certify", files.model, "--data", files.data, "--samples", "all", "--attack", "none")
+    base = (
+        "certify",
+        "--method",
+        "walk",
+        files.model,
+        "--data",
+        files.data,
+        "--samples",
+        "all",
+        "--attack",
+        "none",
+    )
     return [*map(str, base), "--out", str(out), *more]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,9 @@ def lying(monkeypatch: pytest.MonkeyPatch) -> None:
     honest, blocks = Prepared.__call__, []
 
     def huge(self: Prepared, rows, progress=None):
-        lower, label, kappa = honest(self, rows, progress)
+        chunk = honest(self, rows, progress)
         blocks.append(len(rows))
-        return lower * (1e6 if len(blocks) > 2 else 1), label, kappa
+        return replace(chunk, lower=chunk.lower * (1e6 if len(blocks) > 2 else 1))
 
     monkeypatch.setattr(Prepared, "__call__", huge)
 
@@ -28,7 +29,18 @@ def lying(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_reproducer(call: Call, files: Files, lying: None, tmp_path: Path) -> None:
     out = tmp_path / "results" / "r.jsonl"
     out.parent.mkdir()
-    base = ("certify", files.model, "--data", files.data, "--samples", "all", "--out", out)
+    base = (
+        "certify",
+        "--method",
+        "walk",
+        files.model,
+        "--data",
+        files.data,
+        "--samples",
+        "all",
+        "--out",
+        out,
+    )
     result = call(*base)
     assert result.code == 3 and result.out == ""
     assert result.err.startswith("boundcert: CERTIFICATE VIOLATED")
@@ -47,7 +59,16 @@ def test_reproducer(call: Call, files: Files, lying: None, tmp_path: Path) -> No
 
 
 def test_reproducer_without_out(call: Call, files: Files, lying: None, tmp_path: Path) -> None:
-    result = call("certify", files.model, "--data", files.data, "--indices", "9,8,7,6,5,4,3,2,1,0")
+    result = call(
+        "certify",
+        "--method",
+        "walk",
+        files.model,
+        "--data",
+        files.data,
+        "--indices",
+        "9,8,7,6,5,4,3,2,1,0",
+    )
     assert result.code == 3
     assert sorted(p.suffix for p in tmp_path.glob("boundcert-violation-*-1.*")) == [
         ".json",
@@ -64,7 +85,9 @@ def test_unsaved_reproducer_still_says_so(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(glue, "save_reproducer", full)
-    result = call("certify", files.model, "--data", files.data, "--samples", "all")
+    result = call(
+        "certify", "--method", "walk", files.model, "--data", files.data, "--samples", "all"
+    )
     assert result.code == 3 and "cannot be saved" in result.err
 
 
@@ -75,8 +98,8 @@ def test_method_without_proof_is_marked_not_raised(
     honest = Prepared.__call__
 
     def huge(self: Prepared, rows, progress=None):
-        lower, label, kappa = honest(self, rows, progress)
-        return lower * 0 + 1e6, label, kappa
+        chunk = honest(self, rows, progress)
+        return replace(chunk, lower=chunk.lower * 0 + 1e6)
 
     monkeypatch.setattr(Prepared, "__call__", huge)
     result = call("certify", "--samples", "2", "--method", "peck2017")

@@ -1,0 +1,137 @@
+"""Rows of a node's value carried back to the input: one traversal for every relaxation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from boundcert.kernels import backend
+from boundcert.layers.base import UNIT, numel
+from boundcert.layers.relaxation import Box, Loss, Relaxation
+from boundcert.layers.rows import Rows, array, plane_of
+from boundcert.layers.spectral import gamma
+from boundcert.network.graph import Network
+from boundcert.norms import Norm
+
+#: Bytes that the coefficients of one block of rows may take at one node.
+BLOCK_BYTES, FIRST_BLOCK = 6 * 2**20, 32
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Lower bounds base − ε·slope on R functionals over the ball of radius ε about the samples.
+
+    They hold for every ε up to the one whose boxes the relaxations were built for.
+    """
+
+    base: torch.Tensor
+    slope: torch.Tensor
+
+    def at(self, eps: torch.Tensor) -> torch.Tensor:
+        """The bounds at radii ``eps``, rounded down; nan where there is none."""
+        move = eps * self.slope
+        return self.base - move - (self.base.abs() + move) * (4 * UNIT)
+
+    def reach(self) -> torch.Tensor:
+        """Where the bound vanishes, base/slope, rounded down: up to there it is positive."""
+        return self.base / self.slope - (self.base / self.slope).abs() * (4 * UNIT)
+
+
+class Carried(NamedTuple):
+    """Rows of the input, their rest (R,), and the most coefficients that a row had on the way."""
+
+    rows: Rows
+    rest: torch.Tensor
+    widest: int
+
+
+def carry(
+    network: Network,
+    relaxations: Sequence[Relaxation | None],
+    boxes: Sequence[Box],
+    start: dict[int, Rows],
+    rest: torch.Tensor,
+) -> Carried:
+    """Rows of the input, and the rest, that bound the sum of the rows in ``start`` from below.
+
+    By induction backward over the nodes: Σ_k c_k·δ_k + rest only decreases when a layer's row is
+    replaced by its relaxation. Where two branches meet, the sum of their coefficients is rounded
+    once, at most 2⁻⁵³|c|·|δ|.
+    """
+    pending, widest = dict(start), 1
+    for k in range(max(pending), 0, -1):
+        rows = pending.pop(k, None)
+        if rows is None:
+            continue
+        relaxation = relaxations[k]
+        assert relaxation is not None
+        widest = max(widest, rows.values[0].numel())
+        parts, loss = relaxation.below(rows)
+        rest = down(rest, loss)
+        for i, part in zip(network.nodes[k].inputs, parts):
+            if i in pending:
+                part, loss = joined(pending[i], part, network.nodes[i].shape, boxes[i])
+                rest = down(rest, loss)
+            pending[i] = part
+    return Carried(pending[0], rest, max(widest, pending[0].values[0].numel()))
+
+
+def first_rows(
+    network: Network,
+    relaxations: Sequence[Relaxation | None],
+    boxes: Sequence[Box],
+    node: int,
+    entries: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+) -> tuple[dict[int, Rows], torch.Tensor]:
+    """Rows of a node's operands, and the rest, for single entries of its value.
+
+    Parameters
+    ----------
+    entries : flat index, owner and sign (R,) each.
+    """
+    relaxation = relaxations[node]
+    assert relaxation is not None
+    parts, rest = relaxation.single(*entries)
+    start: dict[int, Rows] = {}
+    for i, part in zip(network.nodes[node].inputs, parts):
+        if i in start:
+            part, loss = joined(start[i], part, network.nodes[i].shape, boxes[i])
+            rest = down(rest, loss)
+        start[i] = part
+    return start, rest
+
+
+def joined(one: Rows, other: Rows, shape: tuple[int, ...], box: Box) -> tuple[Rows, torch.Tensor]:
+    """The sum of rows of the same value, and what rounding it costs."""
+    rows = one.plus(other, shape)
+    return rows, Loss.of(box.reach * (2 * UNIT), box.deviation).rest(rows)
+
+
+def down(total: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
+    """total + part, rounded down."""
+    return torch.nextafter(total + part, total.new_tensor(-torch.inf))
+
+
+def concretise(rows: Rows, base: torch.Tensor, shape: tuple[int, ...], norm: Norm) -> Linear:
+    """min over ‖q‖_p ≤ ε of base + c·q = base − ε‖c‖_q (Hölder, attained)."""
+    size = backend().dual_norm(
+        array(rows.values), rows.origin.numpy(), plane_of(shape)[1:], norm.dual.p
+    )
+    inflation = 1 + 2 * gamma(numel(shape) + 32)
+    return Linear(base, torch.from_numpy(size) * inflation + 1e-290)
+
+
+def blocks(count: int, carried: Callable[[slice], Carried]) -> Iterator[tuple[slice, Carried]]:
+    """Carry ``count`` rows back a block at a time, so that a block fits :data:`BLOCK_BYTES`.
+
+    How wide rows get, from patch to patch, shows only on the way: the first block is small.
+    """
+    start, step = 0, FIRST_BLOCK
+    while start < count:
+        cut = slice(start, min(start + step, count))
+        found = carried(cut)
+        yield cut, found
+        start, step = cut.stop, max(FIRST_BLOCK, BLOCK_BYTES // (8 * found.widest))

@@ -1,0 +1,248 @@
+"""Boxes and relaxations of every node over balls about the samples."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from boundcert.bounds.backward import (
+    Carried,
+    Linear,
+    blocks,
+    carry,
+    concretise,
+    down,
+    first_rows,
+)
+from boundcert.bounds.prefix import LINEAR, Prefix
+from boundcert.bounds.propagate import Evaluation
+from boundcert.layers.base import UNIT, Deviation
+from boundcert.layers.relaxation import Box, Relaxation
+from boundcert.layers.rows import Rows
+from boundcert.network.graph import Network
+from boundcert.norms import Norm
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Samples of one network in one norm, made ready for frames at any radii.
+
+    Attributes
+    ----------
+    network : made of primitive layers only.
+    prefix : the part in front of every nonlinear layer.
+    evaluation : the network evaluated at the samples.
+    points : boxes of the prefix' exact values at the samples.
+    """
+
+    network: Network
+    norm: Norm
+    prefix: Prefix
+    evaluation: Evaluation
+    points: dict[int, Box]
+
+    @property
+    def values(self) -> list[torch.Tensor]:
+        """The computed value of every node at the samples, (B, *shape) each."""
+        return self.evaluation.values
+
+    @classmethod
+    def of(cls, network: Network, norm: Norm, prefix: Prefix, x: torch.Tensor) -> Problem:
+        """The problem of samples x (B, *input shape)."""
+        values = network.run(x)
+        return cls(network, norm, prefix, Evaluation(network, values), prefix.points(values))
+
+    def take(self, samples: torch.Tensor) -> Problem:
+        """The problem of some of the samples."""
+        points = {k: box.take(samples) for k, box in self.points.items()}
+        return Problem(
+            self.network, self.norm, self.prefix, self.evaluation.take(samples, 0), points
+        )
+
+
+@dataclass
+class Form:
+    """Bounds on a node's entries that are linear in ε: (B, *shape) each, −∞ where unknown."""
+
+    low: Linear
+    high: Linear
+
+    def ends(self, eps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The bounds at radii eps (B,)."""
+        wide = eps.reshape(-1, *([1] * (self.low.base.dim() - 1)))
+        return self.low.at(wide), -self.high.at(wide)
+
+
+@dataclass
+class Frame:
+    """Boxes and relaxations that hold on the balls of radii ``eps`` (B,).
+
+    Attributes
+    ----------
+    boxes, relaxations : one a node.
+    forms : bounds that a backward pass proved, by node; they hold at smaller radii, too.
+    ball : whether nodes' 2-norms are bounded, too, and relaxations make use of it.
+    """
+
+    problem: Problem
+    eps: torch.Tensor
+    boxes: list[Box] = field(default_factory=list)
+    relaxations: list[Relaxation | None] = field(default_factory=list)
+    forms: dict[int, Form] = field(default_factory=dict)
+    ball: bool = False
+
+    @classmethod
+    def build(
+        cls, problem: Problem, eps: torch.Tensor, ahead: float = 1.0, ball: bool = False
+    ) -> Frame:
+        """Node by node: an interval, then backward bounds where they would help.
+
+        ``ahead`` > 1 also bounds the entries that become loose in boxes so many times as wide:
+        what :meth:`tightened` needs to see beyond ``eps``.
+        """
+        frame = cls(problem, eps, [], [None], ball=ball)
+        frame.boxes.append(frame._input())
+        for k, node in enumerate(problem.network.nodes[1:], start=1):
+            assert node.layer is not None
+            value = problem.values[k]
+            relaxation = node.layer.relax(frame._operands(k, ahead), value)
+            if frame._refine(node.inputs, relaxation) or ahead != 1.0:
+                relaxation = node.layer.relax(frame._operands(k), value)
+            frame.relaxations.append(relaxation)
+            if k in problem.prefix.norms:
+                ends = problem.prefix.ends(k, problem.points[k], eps)
+            else:
+                ends = node.layer.interval(*frame._operands(k))
+            frame.boxes.append(frame._spread(k, Box(*ends, value)))
+        return frame
+
+    def _spread(self, k: int, box: Box) -> Box:
+        """The box with its spread: the layer's modulus of the operands' spreads."""
+        if not self.ball:
+            return box
+        problem = self.problem
+        spreads = [operand.spread for operand in self._operands(k)]
+        moves = [Deviation(spread) for spread in spreads if spread is not None]
+        move = problem.evaluation.layer(k).modulus(problem.evaluation.site(k, Norm.L2), *moves)
+        size = move.size + problem.evaluation.rounding(k, Norm.L2)
+        return replace(box, spread=size * (1 + 4 * UNIT))
+
+    def tightened(self, eps: torch.Tensor) -> Frame:
+        """The frame at radii eps from the forms that are there, without carrying anything back.
+
+        Up to the frame's own radius this is a frame like any other. Beyond it nothing is proved:
+        forms are extrapolated, other boxes stretched, to estimate what a frame there would find.
+        """
+        problem = self.problem
+        frame = Frame(problem, eps, [], [None], self.forms, self.ball)
+        frame.boxes.append(frame._input())
+        stretch = torch.clamp(eps / self.eps, min=1.0)
+        for k, node in enumerate(problem.network.nodes[1:], start=1):
+            assert node.layer is not None
+            relaxation, box = self.relaxations[k], self.boxes[k].stretched(stretch)
+            if not isinstance(node.layer, LINEAR):
+                relaxation = node.layer.relax(frame._operands(k), problem.values[k])
+                if bool((stretch > 1).any()):
+                    # what the layer cannot give (a negative square) is not to be looked at
+                    box = box.meet(*node.layer.interval(*frame._operands(k)))
+            if k in problem.prefix.norms:
+                box = box.meet(*problem.prefix.ends(k, problem.points[k], eps))
+            if k in self.forms:
+                box = box.meet(*self.forms[k].ends(eps))
+            frame.relaxations.append(relaxation)
+            frame.boxes.append(frame._spread(k, box))
+        return frame
+
+    def _input(self) -> Box:
+        """The ball at the input: ‖q‖₂ ≤ ε for p = 1 and 2, √n·ε for p = ∞."""
+        box = ball_box(self.problem.values[0], self.eps)
+        if not self.ball:
+            return box
+        size = box.point[0].numel() if self.problem.norm is Norm.LINF else 1
+        return replace(box, spread=self.eps * math.sqrt(size) * (1 + 4 * UNIT))
+
+    def _operands(self, k: int, factor: float = 1.0) -> tuple[Box, ...]:
+        stretch = torch.full_like(self.eps, factor)
+        inputs = self.problem.network.nodes[k].inputs
+        return tuple(self.boxes[i].stretched(stretch) for i in inputs)
+
+    def _refine(self, inputs: tuple[int, ...], relaxation: Relaxation) -> bool:
+        """Bound the operands' loose entries backward; whether anything was done."""
+        done = False
+        for i, mask in zip(inputs, relaxation.loose()):
+            if mask is None or i in self.problem.prefix.norms:
+                continue
+            wanted = mask.flatten(1)
+            if i in self.forms:
+                wanted = wanted & ~self.forms[i].low.base.flatten(1).isfinite()
+            if bool(wanted.any()):
+                self._bound(i, wanted)
+                done = True
+        return done
+
+    def _bound(self, node: int, wanted: torch.Tensor) -> None:
+        """Backward bounds on the wanted entries (B, n) of a node."""
+        found = torch.nonzero(wanted)
+        owner = found[:, 0].repeat_interleave(2)
+        index = found[:, 1].repeat_interleave(2)
+        sign = torch.ones(len(owner), dtype=torch.float64)
+        sign[1::2] = -1.0
+        base, slope = torch.empty_like(sign), torch.empty_like(sign)
+        network = self.problem.network
+        point = self.problem.values[node].flatten(1)[owner, index] * sign
+
+        def carried(cut: slice) -> Carried:
+            entries = (index[cut], owner[cut], sign[cut])
+            first, rest = first_rows(network, self.relaxations, self.boxes, node, entries)
+            return carry(network, self.relaxations, self.boxes, first, rest)
+
+        for cut, found_rows in blocks(len(owner), carried):
+            total = down(point[cut], found_rows.rest)
+            linear = concretise(found_rows.rows, total, network.input_shape, self.problem.norm)
+            base[cut], slope[cut] = linear.base, linear.slope
+        self._keep(node, found, base.reshape(-1, 2), slope.reshape(-1, 2))
+
+    def margins(self, label: torch.Tensor) -> Linear:
+        """Bounds on z_label − z_rival for every other class, (B·(C − 1),), a sample's together."""
+        network, last = self.problem.network, len(self.problem.network.nodes) - 1
+        classes, shape = network.classes, network.nodes[last].shape
+        rival = torch.arange(classes - 1).repeat(len(label), 1)
+        rival = (rival + (rival >= label[:, None])).reshape(-1)
+        owner = torch.arange(len(label)).repeat_interleave(classes - 1)
+        mine = label[owner]
+        values = torch.zeros(len(owner), classes, dtype=torch.float64)
+        values.scatter_(1, mine[:, None], 1.0).scatter_(1, rival[:, None], -1.0)
+        logits = self.problem.values[last].reshape(len(label), -1)
+        start = down(logits[owner, mine], -logits[owner, rival])
+        found = carry(
+            network,
+            self.relaxations,
+            self.boxes,
+            {last: Rows.of(values, owner, shape)},
+            torch.zeros(len(owner), dtype=torch.float64),
+        )
+        total = down(start, found.rest)
+        return concretise(found.rows, total, network.input_shape, self.problem.norm)
+
+    def _keep(
+        self, node: int, found: torch.Tensor, base: torch.Tensor, slope: torch.Tensor
+    ) -> None:
+        """Store new bounds of entries ``found`` (R, 2) and meet the node's box with them."""
+        shape = self.boxes[node].low.shape
+        if node not in self.forms:
+            low, zero = torch.full(shape, -torch.inf, dtype=torch.float64), base.new_zeros(shape)
+            self.forms[node] = Form(Linear(low, zero), Linear(low.clone(), zero.clone()))
+        form = self.forms[node]
+        for side, linear in enumerate((form.low, form.high)):
+            linear.base.view(shape[0], -1)[found[:, 0], found[:, 1]] = base[:, side]
+            linear.slope.view(shape[0], -1)[found[:, 0], found[:, 1]] = slope[:, side]
+        self.boxes[node] = self.boxes[node].meet(*form.ends(self.eps))
+
+
+def ball_box(x: torch.Tensor, eps: torch.Tensor) -> Box:
+    """x ± ε, which holds the ball of every norm, rounded outward."""
+    wide = eps.reshape(-1, *([1] * (x.dim() - 1)))
+    loss = (x.abs() + wide) * (2 * UNIT)
+    return Box(x - wide - loss, x + wide + loss, x)

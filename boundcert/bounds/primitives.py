@@ -1,0 +1,171 @@
+"""A network rewritten in primitive layers: what the relaxation knows how to bound.
+
+Affine layers, activations, sums, concatenations and products of two operands are primitive. Every
+other kind says what it is made of (:meth:`Layer.parts`), exactly: the two networks are one
+function of real numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from boundcert.layers.activation import Elementwise
+from boundcert.layers.base import Layer, numel
+from boundcert.layers.conv import Conv
+from boundcert.layers.dense import Dense
+from boundcert.layers.diagonal import Diagonal
+from boundcert.layers.max_pool import MaxPool
+from boundcert.network.graph import Network, Node
+
+#: Activations that never decrease, whatever their parameters.
+RISING = frozenset(
+    {"Relu", "Sigmoid", "Tanh", "Softplus", "Softsign", "Erf", "Exp", "Clip", "Celu"}
+)
+#: Those that do not where their parameters are not negative.
+RISING_IF = frozenset({"LeakyRelu", "PRelu", "Elu", "Selu", "HardSigmoid"})
+
+
+#: A tree of pairwise maxima sees how the entries of a window move together, but adds up what each
+#: of its levels loses: windows of more entries, many of them as good as tied, are better relaxed
+#: as a whole.
+TREE_ENTRIES = 4
+
+
+@dataclass(frozen=True)
+class Primitive:
+    """A network of primitive layers.
+
+    Attributes
+    ----------
+    network : node 0 is the input, the last one the logits.
+    origin : for each node of the old network its position here, −1 where it has none.
+    """
+
+    network: Network
+    origin: tuple[int, ...]
+
+
+def primitives(network: Network, trees: int = TREE_ENTRIES) -> Primitive:
+    """The same function in primitive layers.
+
+    Max-pools of more than ``trees`` entries a window stay as they are.
+
+    Raises
+    ------
+    Unsupported
+        Some layer is not made of such.
+    """
+    absorbed = {
+        k: i for k in range(1, len(network.nodes)) if (i := _absorbs(network, k, trees)) > 0
+    }
+    builder = _Builder(network.nodes[0], trees)
+    origin = [0]
+    for k, node in enumerate(network.nodes[1:], start=1):
+        if k in absorbed.values():
+            origin.append(-1)
+            continue
+        before = network.nodes[absorbed[k]] if k in absorbed else None
+        inputs = node.inputs if before is None else before.inputs
+        builder.node = node
+        origin.append(builder.place(before, *(origin[i] for i in inputs)))
+    return Primitive(replace(network, nodes=tuple(builder.nodes)), tuple(origin))
+
+
+class _Builder:
+    """The new network so far; ``node`` is the old node that is being taken apart."""
+
+    def __init__(self, first: Node, trees: int) -> None:
+        self.nodes, self.node, self.trees = [first], first, trees
+
+    def __call__(
+        self, layer: Layer, shape: tuple[int, ...] | None, *operands: int, op: str = ""
+    ) -> int:
+        old = self.node
+        whole = layer is old.layer
+        name = f"{old.name}/{len(self.nodes)}"
+        op = old.op if whole else op or _op(layer)
+        self.nodes.append(Node(name, op, layer, operands, old.shape if shape is None else shape))
+        return len(self.nodes) - 1
+
+    def shape(self, position: int) -> tuple[int, ...]:
+        return self.nodes[position].shape
+
+    def place(self, before: Node | None, *operands: int) -> int:
+        """Append the old node's parts, ``before`` absorbed if there is one; the result's place."""
+        start, layer = len(self.nodes), self.node.layer
+        assert layer is not None
+        if before is None:
+            position = layer.parts(self, *operands)
+        else:
+            position = self._joined(before.layer, layer, *operands)
+        last = self.nodes[position]
+        assert position == len(self.nodes) - 1 >= start and last.shape == self.node.shape
+        self.nodes[position] = replace(last, name=self.node.name, tensor=self.node.tensor)
+        return position
+
+    def _joined(self, before: Layer | None, layer: Layer, *operands: int) -> int:
+        if isinstance(before, Elementwise):
+            # max σ(z) = σ(max z)
+            pooled = layer.parts(self, *operands)
+            shape = self.shape(pooled)
+            return self(replace(before, shape=shape, cache={}), shape, pooled)
+        assert isinstance(before, Dense | Conv) and isinstance(layer, Diagonal)
+        return self(replace(before, bias=layer.shift, cache={}), None, *operands)
+
+
+def _op(layer: Layer) -> str:
+    """What to call a node of a layer that was put in."""
+    for field in ("op", "name"):
+        if isinstance(value := getattr(layer, field, None), str):
+            return value
+    return type(layer).__name__
+
+
+def _absorbs(network: Network, k: int, trees: int) -> int:
+    """The operand that node k is made one with, 0 for none: nobody else may read it."""
+    node = network.nodes[k]
+    if len(node.inputs) != 1 or node.inputs[0] == 0:
+        return 0
+    operand = node.inputs[0]
+    if sum(n.inputs.count(operand) for n in network.nodes) != 1:
+        return 0
+    before, layer = network.nodes[operand].layer, node.layer
+    small = isinstance(layer, MaxPool) and numel(layer.windows.kernel) <= trees
+    pools = small and isinstance(before, Elementwise) and _rises(before)
+    return operand if pools or _is_bias(before, layer) else 0
+
+
+def _rises(layer: Elementwise) -> bool:
+    """Whether it is one nondecreasing function for all entries of a window."""
+    if type(layer) is not Elementwise:
+        return False
+    if layer.name in RISING:
+        return True
+    known = layer.name in RISING_IF and bool((layer.a >= 0).all())
+    # a is one number, or (1, N, C, spatial…): one a channel at most
+    same = layer.a.numel() == 1 or all(n == 1 for n in layer.a.shape[3:])
+    return known and same and (layer.name != "Selu" or bool((layer.b >= 0).all()))
+
+
+def _is_bias(before: Layer | None, layer: Layer | None) -> bool:
+    """Whether ``layer`` adds a constant that ``before`` can carry as it stands."""
+    if not isinstance(before, Dense | Conv) or before.bias is not None:
+        return False
+    if type(layer) is not Diagonal or layer.in_shape != layer.out_shape:
+        return False
+    # a shift that was computed is less certain than the bias of a layer
+    given = bool((layer.weight == 1).all()) and _equal(layer.shift_size, layer.shift.abs())
+    if isinstance(before, Dense):
+        return given
+    per_channel = all(n == 1 for i, n in enumerate(layer.shift.shape) if i != 2)
+    return given and per_channel
+
+
+def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return a.shape == b.shape and torch.equal(a, b)
+
+
+__all__: Sequence[str] = ("Primitive", "primitives")

@@ -1,0 +1,101 @@
+"""The tight tier: backward linear relaxation of the whole network, climbing from the walk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from boundcert.bounds.frame import Problem
+from boundcert.bounds.memory import batch_size
+from boundcert.bounds.methods import Bounds, Limits, Stage
+from boundcert.bounds.prefix import Prefix, prefix
+from boundcert.bounds.primitives import Primitive, primitives
+from boundcert.bounds.propagate import Evaluation
+from boundcert.bounds.root import Clock, largest_radius
+from boundcert.bounds.walk import Walk
+from boundcert.layers.base import Unsupported
+from boundcert.network.graph import Network
+from boundcert.norms import Norm
+
+#: Most samples that are bounded together: enough to fill matrix products.
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A way to build frames.
+
+    Attributes
+    ----------
+    name : as records name it.
+    ball : whether multipliers make use of the nodes' 2-norms.
+    """
+
+    name: str
+    ball: bool
+
+
+RELAX, OPTIMIZE = Rung("relax", False), Rung("optimize", True)
+
+
+class Ladder:
+    """The walk and the rungs above it, made ready for one network and norm.
+
+    Every rung starts from the radius that the one below proved, and none returns less. A network
+    that cannot be relaxed, or not in the memory there is, is left to the walk, and the bounds
+    say so.
+
+    Parameters
+    ----------
+    rungs : in order.
+    timed : whether rungs stop when the budget is used up; the first one always gets its turn.
+    """
+
+    def __init__(
+        self, network: Network, norm: Norm, limits: Limits, rungs: tuple[Rung, ...], timed: bool
+    ) -> None:
+        self.walk, self.norm, self.rungs = Walk(network, norm), norm, rungs
+        self.budget = limits.budget if timed else None
+        self.batch = 0
+        self.primitive: Primitive | None = None
+        self.prefix: Prefix | None = None
+        try:
+            # rows, boxes and lines live in host memory, whatever device the walk runs on
+            self.primitive = primitives(network.to("cpu"))
+        except Unsupported:
+            return
+        self.batch = min(batch_size(self.primitive.network, limits.memory), BATCH)
+        if self.batch:
+            self.prefix = prefix(self.primitive.network, norm)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The walk's: relaxation sees the network as a whole."""
+        return self.walk.stages
+
+    def __call__(self, evaluation: Evaluation, label: torch.Tensor) -> Bounds:
+        bounds = self.walk(evaluation, label)
+        if self.prefix is None or self.primitive is None:
+            return bounds
+        x, found = evaluation.values[0].cpu(), []
+        for start in range(0, len(label), self.batch):
+            cut = slice(start, start + self.batch)
+            problem = Problem.of(self.primitive.network, self.norm, self.prefix, x[cut])
+            found.append(self._climb(problem, label[cut].cpu(), bounds.radius[cut].cpu()))
+        for k, rung in enumerate(self.rungs):
+            radius = torch.cat([part[k] for part in found])
+            bounds = bounds.raised(radius.to(bounds.radius.device), rung.name)
+        return bounds
+
+    def _climb(
+        self, problem: Problem, label: torch.Tensor, known: torch.Tensor
+    ) -> list[torch.Tensor]:
+        """Radii (B,) after each rung."""
+        clock = Clock(None if self.budget is None else self.budget * len(label))
+        result = []
+        for k, rung in enumerate(self.rungs):
+            if k == 0 or not clock.over:
+                known = largest_radius(problem, label, known, rung.ball, clock)
+            result.append(known)
+        return result

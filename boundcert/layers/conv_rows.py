@@ -1,0 +1,105 @@
+"""Rows pulled back through 2-D windows: matrix products, then windows added up where they overlap.
+
+A row that lives on a patch stays on one: the patch of its receptive field.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from boundcert.layers.rows import Plane, Rows, fold, up
+from boundcert.layers.windows import Windows
+
+#: Bytes of window entries that are written out at a time: what stays in the cache.
+COLUMN_BYTES = 4 * 2**20
+#: A patch that covers this share of the plane is carried as the whole plane.
+WHOLE = 0.8
+
+
+def transposed(
+    rows: Rows,
+    mass: torch.Tensor,
+    weight: torch.Tensor,
+    windows: Windows,
+    groups: int,
+    plane: Plane,
+) -> Rows:
+    """The transposed convolution of every row.
+
+    Parameters
+    ----------
+    rows : functionals of the convolution's output.
+    mass : (R,) of the result.
+    weight : (O, I/groups, kh, kw).
+    plane : of the convolution's input.
+    """
+    count, (high, wide) = len(rows), rows.patch
+    taps = weight.shape[1:].numel()
+    # (groups, taps of a group, outputs of a group)
+    matrix = weight.reshape(groups, -1, taps).transpose(1, 2).contiguous()
+    place = _receptive(rows, mass, windows, plane)
+    shape = (plane[0], *windows.kernel, -1, high, wide)
+    step = max(1, COLUMN_BYTES // max(8 * taps * groups * high * wide, 1))
+    buffer = rows.values.new_empty(groups * taps * min(step, count) * high * wide)
+    for start in range(0, count, step):
+        part = rows.values[start : start + step]
+        flat = part.permute(1, 0, 2, 3).reshape(groups, matrix.shape[2], -1)
+        columns = buffer[: groups * taps * flat.shape[2]].view(groups, taps, -1)
+        torch.bmm(matrix, flat, out=columns)
+        cut = slice(start, start + step)
+        fold(
+            columns.view(shape),
+            place.first[cut],
+            place.rows.origin[cut],
+            plane,
+            windows.stride,
+            windows.dilation,
+            place.rows.values[cut],
+        )
+    return place.rows
+
+
+class _Receptive:
+    """Where rows land on the input plane: the first tap, and zeros to add them to."""
+
+    def __init__(self, first: torch.Tensor, rows: Rows) -> None:
+        self.first, self.rows = first, rows
+
+
+def _receptive(rows: Rows, mass: torch.Tensor, windows: Windows, plane: Plane) -> _Receptive:
+    stride, before = torch.tensor(windows.stride), torch.tensor(windows.before)
+    first = rows.origin * stride - before
+    patch = [
+        (n - 1) * s + extent for n, s, extent in zip(rows.patch, windows.stride, windows.extent)
+    ]
+    whole = rows.whole or patch[0] * patch[1] >= WHOLE * plane[1] * plane[2]
+    origin = torch.zeros_like(first) if whole else first
+    size = plane[1:] if whole else (patch[0], patch[1])
+    values = rows.values.new_zeros(len(rows), plane[0], *size)
+    return _Receptive(first, Rows(values, mass, rows.owner, origin, whole))
+
+
+def single(
+    index: torch.Tensor,
+    owner: torch.Tensor,
+    weight: torch.Tensor,
+    windows: Windows,
+    groups: int,
+    plane: Plane,
+) -> Rows:
+    """Rows of the convolution's matrix: the kernel at its place, without any arithmetic."""
+    high, wide = windows.out
+    channel, place = index // (high * wide), index % (high * wide)
+    at = torch.stack((place // wide, place % wide), dim=1)
+    outputs, inputs = weight.shape[0] // groups, weight.shape[1]
+    columns = weight.new_zeros(plane[0], *windows.kernel, len(index), 1, 1)
+    for group in range(groups):
+        mine = channel // outputs == group
+        part = weight[channel[mine]].permute(1, 2, 3, 0)[..., None, None]
+        columns[group * inputs : (group + 1) * inputs, :, :, mine] = part
+    mass = up(weight.abs().flatten(1).sum(dim=1))[channel]
+    one = Rows(weight.new_zeros(len(index), 1, 1, 1), mass, owner, at, False)
+    found = _receptive(one, mass, windows, plane)
+    values, origin = found.rows.values, found.rows.origin
+    fold(columns, found.first, origin, plane, windows.stride, windows.dilation, values)
+    return found.rows

@@ -1,0 +1,92 @@
+"""Elementwise relaxations: a line below and a line above every entry."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from boundcert.kernels import backend
+from boundcert.layers.base import UNIT
+from boundcert.layers.relaxation import Box, Loss, Relaxation, largest
+from boundcert.layers.rows import Rows, array, planes, up
+from boundcert.layers.spectral import gamma
+
+#: Entries whose lines lie this much closer together than the worst of their sample count as
+#: exact: tighter bounds on them could not be felt.
+NEGLIGIBLE = 1e-7
+
+
+class Lines(Relaxation):
+    """below(z) ≤ g(z) ≤ above(z) over the box, entry by entry.
+
+    With z = p + δ and g(z) = v + δ_out the line s·z + t becomes s·δ + (s·p + t − v).
+
+    Parameters
+    ----------
+    box : the operand's box, (B, *shape).
+    value : v (B, *shape), the value computed at the sample.
+    lines : below slope, below constant, above slope, above constant, (B, *shape) each; a constant
+        of ∓∞ is no line.
+    """
+
+    def __init__(self, box: Box, value: torch.Tensor, lines: tuple[torch.Tensor, ...]) -> None:
+        super().__init__(tuple(box.low.shape[1:]))
+        self.box, self.lines = box, lines
+        deviation = box.deviation
+        below, low_at, above, high_at = lines
+        low_at = shifted(below, low_at, box.point, value, deviation, -1.0)
+        high_at = shifted(above, high_at, box.point, value, deviation, 1.0)
+        self.arguments = tuple(planes(part) for part in (below, low_at, above, high_at))
+        self.dust = Loss.of(largest(deviation), deviation).dust
+
+    def below(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
+        out, rest = pulled(rows, self.arguments)
+        return (out,), rest - self.dust[rows.owner]
+
+    def loose(self) -> tuple[torch.Tensor | None, ...]:
+        gap = self.gap()
+        worst = largest(gap).reshape(-1, *([1] * (gap.dim() - 1)))
+        return (~(gap <= NEGLIGIBLE * worst),)
+
+    def gap(self) -> torch.Tensor:
+        """Largest distance of the lines over the box, (B, *shape)."""
+        below, low_at, above, high_at = self.lines
+        ends = [(above - below) * z + (high_at - low_at) for z in (self.box.low, self.box.high)]
+        return torch.maximum(*ends)
+
+
+def pulled(rows: Rows, lines: tuple[np.ndarray, ...]) -> tuple[Rows, torch.Tensor]:
+    """Rows through lines below and above, as the kernel ``pull_lines`` takes them; the rest."""
+    out, rest, mass = (
+        torch.from_numpy(part)
+        for part in backend().pull_lines(array(rows.values), *rows.place(), *lines)
+    )
+    return rows.with_values(out, up(mass)), rest
+
+
+def shifted(
+    slope: torch.Tensor,
+    constant: torch.Tensor,
+    point: torch.Tensor,
+    value: torch.Tensor,
+    deviation: torch.Tensor,
+    outward: float,
+) -> torch.Tensor:
+    """s·p + t − v, moved outward by what rounding costs a unit of coefficient.
+
+    That is: its own rounding; that of c·s, which acts on δ; and that of summing c·constant over
+    the entries.
+    """
+    moved = slope * point
+    shifted = moved + constant - value
+    terms = point[0].numel() + 32
+    size = (moved.abs() + constant.abs() + value.abs()) * (4 * UNIT)
+    size = size + slope.abs() * deviation * (2 * UNIT) + shifted.abs() * gamma(terms)
+    size = size * (1 + gamma(terms)) + 1e-300
+    # where there is no line, rounding has nothing to add
+    return torch.where(constant.isinf(), constant, shifted + outward * size)
+
+
+def flat(x: torch.Tensor) -> np.ndarray:
+    """(B, n) array of a per-sample tensor."""
+    return array(x.reshape(x.shape[0], -1).to(torch.float64))

@@ -1,0 +1,132 @@
+"""Boxes, and linear relaxations of layers over them: what the tight tier knows of a layer.
+
+Everything is said of deviations δ = exact value at the perturbed input − value computed at the
+sample, so that constants cancel before they can be rounded. A relaxation turns a row c of a
+layer's output into rows of its operands and a rest with
+
+    c·δ_out ≥ Σ_k c_k·δ_k + rest   for all exact operands in the boxes it was built for,
+
+all rounding included: c_k are the numbers computed, and the rest pays for what they lost.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+import torch
+
+from boundcert.layers.base import UNDERFLOW, UNIT
+from boundcert.layers.rows import Rows
+
+#: Relative widening of a bound that a few float64 operations made.
+NUDGE = 4e-16
+
+
+@dataclass(frozen=True)
+class Box:
+    """Elementwise bounds on the exact value of a node: low ≤ value ≤ high, (B, *shape) each.
+
+    ``point`` is the value computed at the sample; an infinite or nan end bounds nothing.
+    ``spread`` (B,) bounds the 2-norm of the deviation from it, where that is of use.
+    """
+
+    low: torch.Tensor
+    high: torch.Tensor
+    point: torch.Tensor
+    spread: torch.Tensor | None = None
+
+    @property
+    def centre(self) -> torch.Tensor:
+        """A point in (or next to) the box."""
+        return self.low + 0.5 * (self.high - self.low)
+
+    @property
+    def radius(self) -> torch.Tensor:
+        """At least the distance of :attr:`centre` from either end."""
+        return self._from(self.centre)
+
+    @property
+    def deviation(self) -> torch.Tensor:
+        """At least |δ|: the distance of the value at the sample from either end."""
+        return self._from(self.point)
+
+    def _from(self, point: torch.Tensor) -> torch.Tensor:
+        apart = torch.maximum(self.high - point, point - self.low)
+        return torch.clamp(apart, min=0) * (1 + NUDGE) + point.abs() * NUDGE
+
+    @property
+    def reach(self) -> torch.Tensor:
+        """(B,) the largest deviation."""
+        return largest(self.deviation)
+
+    @property
+    def magnitude(self) -> torch.Tensor:
+        """Largest absolute value."""
+        return torch.maximum(self.low.abs(), self.high.abs())
+
+    def meet(self, low: torch.Tensor, high: torch.Tensor) -> Box:
+        """The intersection with another enclosure; nan ends give way to the other's."""
+        return replace(self, low=torch.fmax(self.low, low), high=torch.fmin(self.high, high))
+
+    def stretched(self, factor: torch.Tensor) -> Box:
+        """The same box where ``factor`` (B,) is 1, one ``factor`` times as wide elsewhere."""
+        if bool((factor == 1).all()):
+            return self
+        wide = factor.reshape(-1, *([1] * (self.point.dim() - 1)))
+        low = torch.where(wide == 1, self.low, self.point + (self.low - self.point) * wide)
+        high = torch.where(wide == 1, self.high, self.point + (self.high - self.point) * wide)
+        spread = None if self.spread is None else self.spread * factor
+        return Box(low, high, self.point, spread)
+
+    def take(self, samples: torch.Tensor) -> Box:
+        """The boxes of some samples."""
+        spread = None if self.spread is None else self.spread[samples]
+        return Box(self.low[samples], self.high[samples], self.point[samples], spread)
+
+
+def largest(x: torch.Tensor) -> torch.Tensor:
+    """(B,) the largest entry of each sample; nan where one is."""
+    return x.flatten(1).amax(dim=1) if x[0].numel() else x.new_zeros(len(x))
+
+
+class Relaxation(ABC):
+    """A layer relaxed over boxes of its operands."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    @abstractmethod
+    def below(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
+        """Rows of the operands, and the rest (R,); −inf or nan where there is no bound."""
+
+    def single(
+        self, index: torch.Tensor, owner: torch.Tensor, sign: torch.Tensor
+    ) -> tuple[tuple[Rows, ...], torch.Tensor]:
+        """:meth:`below` for the rows sign·e_index, (R,) flat indices of the layer's output."""
+        return self.below(Rows.units(index, owner, sign, self.shape))
+
+    def loose(self) -> tuple[torch.Tensor | None, ...]:
+        """For each operand the entries (B, *shape) whose tighter bounds would help; None: none."""
+        return (None,)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What rounding costs rows: ``share`` (B,) per unit of |c|, ``dust`` (B,) whatever they are.
+
+    The dust covers products that underflow. Each loses 2^−1075 on its way to a coefficient, at
+    most 10²³ of them, and the coefficient acts on the deviation of one entry.
+    """
+
+    share: torch.Tensor
+    dust: torch.Tensor
+
+    @classmethod
+    def of(cls, share: torch.Tensor, deviation: torch.Tensor) -> Loss:
+        """The loss at a value of this deviation (B, *shape)."""
+        return cls(share, deviation.flatten(1).sum(dim=1) * 1e-300 + UNDERFLOW)
+
+    def rest(self, rows: Rows) -> torch.Tensor:
+        """−(mass·share + dust), rounded down (R,)."""
+        return -(rows.mass * self.share[rows.owner] + self.dust[rows.owner]) * (1 + 8 * UNIT)

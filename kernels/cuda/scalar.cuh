@@ -1,0 +1,89 @@
+// First and second derivatives of every activation: scalar.py, function by function.
+#pragma once
+#include "common.cuh"
+
+enum Kind {
+    RELU, LEAKY, ELU, SELU, CELU, SIGMOID, HARD_SIGMOID, TANH, SOFTPLUS, SOFTSIGN,
+    GELU, GELU_TANH, CLIP, ABS, POW, ERF, EXP, HARD_SWISH, RECIPROCAL, LOG
+};
+
+#define SQRT_2 1.4142135623730951
+#define INV_SQRT_2PI 0.3989422804014327
+#define TWO_OVER_SQRT_PI 1.1283791670955126
+#define SQRT_2_OVER_PI 0.7978845608028654
+#define GELU_CUBIC 0.044715
+
+// 1/(1+e^-x) without overflow.
+__device__ inline double sigmoid(double x) {
+    const double e = exp(-fabs(x));
+    return x >= 0 ? 1.0 / (1.0 + e) : e / (1.0 + e);
+}
+
+// Derivative of the sigmoid, even in x, without cancellation.
+__device__ inline double logistic_slope(double x) {
+    const double e = exp(-fabs(x));
+    return e / ((1.0 + e) * (1.0 + e));
+}
+
+// Derivative of tanh, sech², without cancellation.
+__device__ inline double tanh_slope(double x) { return 4.0 * logistic_slope(2.0 * x); }
+
+// x**e over the reals: nan where undefined, inf at a pole or on overflow.
+OUTLINED double power(double x, double e) {
+    if (x < 0.0 && e != floor(e)) return NOT_A_NUMBER;
+    if (x == 0.0 && e < 0.0) return INF;
+    if (x == 0.0) return e == 0.0 ? 1.0 : 0.0;
+    if (e * log(fabs(x)) > 709.0) return x < 0.0 && fmod(e, 2.0) != 0.0 ? -INF : INF;
+    return pow(x, e);
+}
+
+// First derivative of an activation at x.
+OUTLINED double slope(int kind, double x, double a, double b) {
+    switch (kind) {
+        case RELU: return x > 0 ? 1.0 : 0.0;
+        case LEAKY: return x > 0 ? 1.0 : a;
+        case ELU: return x > 0 ? 1.0 : a * exp(x);
+        case SELU: return x > 0 ? b : b * a * exp(x);
+        case CELU: return x > 0 ? 1.0 : exp(x / a);
+        case SIGMOID: return logistic_slope(x);
+        case HARD_SIGMOID: {
+            const double v = a * x + b;
+            return 0.0 < v && v < 1.0 ? a : 0.0;
+        }
+        case TANH: return tanh_slope(x);
+        case SOFTPLUS: return sigmoid(x);
+        case SOFTSIGN: return 1.0 / ((1.0 + fabs(x)) * (1.0 + fabs(x)));
+        case GELU: {
+            const double cdf = 0.5 * erfc(-x / SQRT_2);
+            return cdf + x * INV_SQRT_2PI * exp(-0.5 * smaller(x * x, 2000.0));
+        }
+        case GELU_TANH: {
+            if (fabs(x) > 1e3) return x > 0 ? 1.0 : 0.0;
+            const double t = SQRT_2_OVER_PI * (x + GELU_CUBIC * x * x * x);
+            const double dt = SQRT_2_OVER_PI * (1.0 + 3.0 * GELU_CUBIC * x * x);
+            return sigmoid(2.0 * t) + 0.5 * x * tanh_slope(t) * dt;
+        }
+        case CLIP: return a < x && x < b ? 1.0 : 0.0;
+        case ABS: return x > 0 ? 1.0 : -1.0;
+        case POW: return a * power(x, a - 1.0);
+        case ERF: return TWO_OVER_SQRT_PI * exp(-smaller(x * x, 2000.0));
+        case EXP: return x < 709.0 ? exp(x) : INF;
+        case HARD_SWISH: return x <= -3.0 ? 0.0 : (x >= 3.0 ? 1.0 : (2.0 * x + 3.0) / 6.0);
+        case RECIPROCAL: return -power(x, -2.0);
+        case LOG: return x > 0.0 ? 1.0 / x : INF;
+        default: return NOT_A_NUMBER;
+    }
+}
+
+// Second derivative of a smooth activation at x; nan for the others.
+OUTLINED double curvature(int kind, double x, double a, double b) {
+    (void)a, (void)b;
+    switch (kind) {
+        case SIGMOID: return -logistic_slope(x) * tanh(0.5 * x);
+        case TANH: return -2.0 * tanh(x) * tanh_slope(x);
+        case SOFTPLUS: return logistic_slope(x);
+        case GELU: return INV_SQRT_2PI * exp(-0.5 * smaller(x * x, 2000.0)) * (2.0 - x * x);
+        case ERF: return -2.0 * x * TWO_OVER_SQRT_PI * exp(-smaller(x * x, 2000.0));
+        default: return NOT_A_NUMBER;
+    }
+}

@@ -1,0 +1,172 @@
+"""Linear relaxation of whole networks against everything that could refute it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from network_factory import Builder, linear_network, random_network, smooth_mlp
+
+from boundcert.attacks import ATTACKS, gradient_guided_points
+from boundcert.bounds.frame import Frame, Problem
+from boundcert.bounds.methods import Limits
+from boundcert.bounds.prefix import prefix
+from boundcert.bounds.primitives import primitives
+from boundcert.bounds.propagate import Evaluation
+from boundcert.bounds.relax import OPTIMIZE, RELAX, Ladder
+from boundcert.network.graph import Network, Preprocess, put_in_front
+from boundcert.norms import Norm
+
+seeds = st.integers(0, 2**32 - 1)
+norms = st.sampled_from(list(Norm))
+factories = st.sampled_from([random_network, random_network, smooth_mlp])
+weights = st.sampled_from([0.3, 1.0, 3.0])
+inputs = st.sampled_from([1e-3, 1.0, 50.0])
+radii = st.sampled_from([1e-4, 1e-2, 0.1, 1.0])
+
+SAMPLES = 3
+
+
+def samples_of(network: Network, seed: int, scale: float) -> torch.Tensor:
+    rng = np.random.default_rng(seed + 1)
+    return torch.from_numpy(rng.standard_normal((SAMPLES, *network.input_shape)) * scale)
+
+
+def relax(network: Network, norm: Norm) -> Ladder:
+    return Ladder(network, norm, Limits(), (RELAX,), timed=False)
+
+
+def ladder(network: Network, norm: Norm) -> Ladder:
+    return Ladder(network, norm, Limits(), (RELAX, OPTIMIZE), timed=False)
+
+
+def problem_of(network: Network, norm: Norm, x: torch.Tensor) -> Problem:
+    small = primitives(network).network
+    return Problem.of(small, norm, prefix(small, norm), x)
+
+
+def classes(network: Network, x: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return network.logits(x).argmax(dim=1)
+
+
+def ball_points(
+    network: Network, x: torch.Tensor, label: torch.Tensor, norm: Norm, eps: torch.Tensor, seed: int
+) -> list[torch.Tensor]:
+    """Points of the balls: along gradients, random, on the axes, at the samples."""
+    points = gradient_guided_points(network, x, label, norm, eps * (1 - 1e-9), 6, seed % 1000)
+    return [*points, x]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    make=factories,
+    seed=seeds,
+    weight=weights,
+    scale=inputs,
+    size=radii,
+    norm=norms,
+    ball=st.booleans(),
+)
+def test_boxes_and_margins_hold(make, seed, weight, scale, size, norm, ball) -> None:  # type: ignore[no-untyped-def]
+    """Every node's box, and the margins, at points of the ball; also after tightening."""
+    network = make(seed, weight)
+    x = samples_of(network, seed, scale)
+    label = classes(network, x)
+    eps = torch.full((SAMPLES,), size * scale, dtype=torch.float64)
+    with torch.no_grad():
+        problem = problem_of(network, norm, x)
+        wide = Frame.build(problem, eps, ahead=1.5, ball=ball)
+        frames = [wide, wide.tightened(eps * 0.6)]
+        margins = [frame.margins(label) for frame in frames]
+    for frame, margin in zip(frames, margins):
+        lower = margin.at(frame.eps.repeat_interleave(network.classes - 1)).reshape(SAMPLES, -1)
+        for point in ball_points(network, x, label, norm, frame.eps, seed):
+            with torch.no_grad():
+                values = problem.network.run(point)
+            for k, (value, box) in enumerate(zip(values, frame.boxes)):
+                room = 1e-10 * (value.abs() + value.abs().amax() + 1e-200)
+                assert not bool((value < box.low - room).any()), k
+                assert not bool((value > box.high + room).any()), k
+            z = values[-1].reshape(SAMPLES, -1)
+            apart = z.gather(1, label[:, None]) - z
+            others = torch.arange(network.classes) != label[:, None]
+            apart = apart[others].reshape(SAMPLES, -1)
+            assert not bool((apart < lower - 1e-9 * z.abs().amax(dim=1, keepdim=True)).any())
+
+
+@settings(max_examples=50, deadline=None)
+@given(make=factories, seed=seeds, weight=weights, scale=inputs, norm=norms)
+def test_no_perturbation_inside_changes_the_class(make, seed, weight, scale, norm) -> None:  # type: ignore[no-untyped-def]
+    network = make(seed, weight)
+    x = samples_of(network, seed, scale)
+    with torch.no_grad():
+        evaluation = Evaluation(network, network.run(x))
+        label = evaluation.values[-1].reshape(SAMPLES, -1).argmax(dim=1)
+        method = ladder(network, norm)
+        bounds, walked = method(evaluation, label), method.walk(evaluation, label)
+    assert bool(torch.isfinite(bounds.radius).all())
+    assert bool((bounds.radius >= walked.radius).all())
+    higher = zip(bounds.rungs, bounds.radius, walked.radius)
+    assert all((rung != "walk") == bool(b > w) for rung, b, w in higher)
+    for batch in ball_points(network, x, label, norm, bounds.radius, seed):
+        z = network.logits(batch)
+        behind = z.amax(dim=1) - z.gather(1, label[:, None])[:, 0]
+        assert not bool((behind > 1e-11 * z.abs().amax(dim=1)).any())
+    points = ATTACKS["deepfool"].minimize(network, x, label, norm)
+    with torch.no_grad():
+        changed = network.logits(torch.nan_to_num(points)).argmax(dim=1) != label
+    distance = norm.of_rows(points - x)
+    found = changed & torch.isfinite(distance)
+    assert not bool((found & (bounds.radius > distance * (1 + 1e-9))).any())
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=seeds, weight=st.sampled_from([1e-8, 1.0, 1e8]), scale=inputs, norm=norms)
+def test_exact_on_linear_networks(seed: int, weight: float, scale: float, norm: Norm) -> None:
+    network = linear_network(seed, weight)
+    x = samples_of(network, seed, scale)
+    label = classes(network, x)
+    with torch.no_grad():
+        problem = problem_of(network, norm, x)
+        reach = Frame.build(problem, torch.zeros(SAMPLES, dtype=torch.float64)).margins(label)
+        radius = reach.reach().reshape(SAMPLES, -1).amin(dim=1)
+        eye = torch.eye(x[0].numel(), dtype=torch.float64).reshape(-1, *network.input_shape)
+        zero = network.logits(torch.zeros_like(eye[:1]))
+        w = (network.logits(eye) - zero).T.numpy()
+        z = network.logits(x).numpy()
+    for s, c in enumerate(label.tolist()):
+        others = [j for j in range(z.shape[1]) if j != c]
+        norm_of = [np.linalg.norm(w[c] - w[j], norm.dual.p) for j in others]
+        exact = min((z[s, c] - z[s, j]) / n for j, n in zip(others, norm_of))
+        assert float(radius[s]) == pytest.approx(exact, rel=1e-6, abs=1e-13 * abs(z).max())
+
+
+@pytest.mark.parametrize("norm", list(Norm))
+def test_normalisation_inside_the_network_is_seen(norm: Norm) -> None:
+    """Sub and Div in front scale every bound (a rival's L2 bounds are wrong there)."""
+    rng = np.random.default_rng(0)
+    b = Builder((1, 6), rng, 1.0)
+    network = b.finish(b.activation(b.dense(b.activation(b.dense(0, 8), ("Relu",)), 8)), 3)
+    x = torch.from_numpy(rng.random((SAMPLES, 1, 6)))
+    scaled = put_in_front(network, Preprocess(np.full(6, 0.1), np.full(6, 0.25)))
+    inner = (x - 0.1) / 0.25
+    with torch.no_grad():
+        label = classes(network, inner)
+        outside = relax(scaled, norm)(Evaluation(scaled, scaled.run(x)), label)
+        inside = relax(network, norm)(Evaluation(network, network.run(inner)), label)
+    assert torch.allclose(outside.radius, inside.radius * 0.25, rtol=3e-3)
+
+
+def test_too_little_memory_leaves_it_to_the_walk() -> None:
+    network = random_network(3)
+    x = samples_of(network, 3, 1.0)
+    with torch.no_grad():
+        evaluation = Evaluation(network, network.run(x))
+        label = classes(network, x)
+        bounds = Ladder(network, Norm.L2, Limits(memory=1000), (RELAX,), timed=False)(
+            evaluation, label
+        )
+    assert set(bounds.rungs) == {"walk"}

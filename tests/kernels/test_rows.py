@@ -1,0 +1,158 @@
+"""The kernels on rows: every backend against the reference, the ball against brute force."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from boundcert.kernels import available, backend
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+seeds = st.integers(0, 2**32 - 1)
+BACKENDS = [name for name in available() if name != "reference"]
+PLANE = (2, 4, 5)
+
+
+def situation(rng: np.random.Generator, dtype: type = np.float64):  # type: ignore[no-untyped-def]
+    """Rows on patches that hang over the plane, and a per-sample tensor maker."""
+    count, samples = int(rng.integers(1, 9)), 3
+    patch = (int(rng.integers(1, 6)), int(rng.integers(1, 7)))
+    origin = rng.integers(-4, 6, size=(count, 2))
+    owner = np.sort(rng.integers(samples, size=count))
+    rows = rng.standard_normal((count, PLANE[0], *patch)) * (rng.random((count, 1, 1, 1)) < 0.9)
+    for r in range(count):
+        places = np.indices(patch) + origin[r][:, None, None]
+        off = (places < 0).any(axis=0) | (places[0] >= PLANE[1]) | (places[1] >= PLANE[2])
+        rows[r, :, off] = 0.0  # what is off the plane is 0
+
+    def tensor(shared: bool = False) -> np.ndarray:
+        return rng.standard_normal((1 if shared else samples, *PLANE)).astype(dtype)
+
+    return rows.astype(dtype), owner, origin, tensor
+
+
+def same(found, wanted, dtype: type = np.float64) -> None:  # type: ignore[no-untyped-def]
+    found = found if isinstance(found, tuple) else (found,)
+    wanted = wanted if isinstance(wanted, tuple) else (wanted,)
+    rtol = 1e-11 if dtype is np.float64 else 1e-4
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@settings(max_examples=40, deadline=None)
+@given(seed=seeds)
+def test_backends_agree(name: str, dtype: type, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, owner, origin, tensor = situation(rng, dtype)
+    twin, reference = backend(name), backend("reference")
+    lines = (tensor(), tensor(), tensor(), tensor())
+    same(twin.pull_lines(rows, owner, origin, *lines),
+         reference.pull_lines(rows, owner, origin, *lines), dtype)  # fmt: skip
+    for weight in (tensor(), tensor(shared=True)):
+        same(twin.scale(rows, owner, origin, weight),
+             reference.scale(rows, owner, origin, weight), dtype)  # fmt: skip
+    for q in (1.0, 2.0, np.inf):
+        same(twin.dual_norm(rows, origin, PLANE[1:], q),
+             reference.dual_norm(rows, origin, PLANE[1:], q), dtype)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@settings(max_examples=60, deadline=None)
+@given(seed=seeds)
+def test_fold_agrees(name: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    count, high, wide, tall, broad = rng.integers(1, 5, size=5)
+    stride, dilation = (tuple(int(v) for v in rng.integers(1, 4, size=2)) for _ in range(2))
+    plane = tuple(int(v) for v in rng.integers(1, 9, size=2))
+    columns = rng.standard_normal((2, tall, broad, count, high, wide))
+    first = rng.integers(-4, 8, size=(count, 2))
+    patch = [
+        int((n - 1) * s + d * (k - 1) + 1)
+        for n, s, d, k in zip((high, wide), stride, dilation, (tall, broad))
+    ]
+    whole = bool(rng.random() < 0.5)
+    origin = np.zeros_like(first) if whole else first
+    size = plane if whole else patch
+    outs = []
+    for backend_name in (name, "reference"):
+        out = np.zeros((count, 2, *size))
+        backend(backend_name).fold(columns, first, origin, plane, stride, dilation, out)
+        outs.append(out)
+    same(*outs)
+
+
+@pytest.mark.parametrize("name", available())
+def test_norms_of_hostile_scales(name: str) -> None:
+    for scale in (1e-300, 1e-160, 1e160, 1e300):
+        rows = np.full((1, 1, 1, 4), scale)
+        found = backend(name).dual_norm(rows, np.zeros((1, 2), dtype=np.int64), (1, 4), 2.0)
+        assert found[0] == pytest.approx(2 * scale, rel=1e-12)
+
+
+def table_of(rng: np.random.Generator, samples: int):  # type: ignore[no-untyped-def]
+    """A table for |z|-like functions: kink somewhere, exact halves, lines over the whole box."""
+    shape = (samples, *PLANE)
+    point = rng.standard_normal(shape)
+    low, high = point - rng.random(shape) * 2, point + rng.random(shape) * 2
+    a, b = rng.standard_normal(2)
+
+    def f(z: np.ndarray) -> np.ndarray:
+        return np.where(z > 0, b * z, a * z)
+
+    value = f(point)
+    secant = (f(high) - f(low)) / (high - low)
+    slopes = (np.full(shape, a), np.full(shape, b))
+    halves = [np.full(shape, a), a * point - value, np.full(shape, b), b * point - value]
+    worst = [f(z) - value - secant * (z - point) for z in (low, high, np.clip(0, low, high))]
+    below, above = np.minimum.reduce(worst), np.maximum.reduce(worst)
+    table = [low - point, high - point, np.clip(0, low, high) - point, *halves, *halves]
+    table += [secant, below - 1e-12, secant, above + 1e-12]
+    assert len(slopes) == 2
+    return np.stack(table, axis=1), point, f
+
+
+@pytest.mark.parametrize("name", available())
+@settings(max_examples=40, deadline=None)
+@given(seed=seeds, share=st.sampled_from([1e-3, 0.1, 0.5, 1.0, 10.0]))
+def test_ball_bounds_hold_and_beat_lines(name: str, seed: int, share: float) -> None:
+    """c·δ_out ≥ out·δ + rest for δ in box and ball."""
+    rng = np.random.default_rng(seed)
+    rows, owner, origin, _ = situation(rng)
+    table, point, f = table_of(rng, 3)
+    widest = np.maximum(np.abs(table[:, 0]), np.abs(table[:, 1]))
+    square = share * (widest.reshape(3, -1) ** 2).sum(axis=1)
+    out, rest, mass = backend(name).pull_ball(rows, owner, origin, table, square)
+    plain = backend(name).pull_lines(rows, owner, origin, *(table[:, 11 + k] for k in range(4)))
+    assert (rest >= plain[1] - 1e-12).all()
+    assert (mass >= np.abs(out).reshape(len(out), -1).sum(axis=1) * (1 - 1e-12)).all()
+    for trial in range(30):
+        t = rng.random(point.shape) if trial % 3 else rng.random(point.shape).round()
+        delta = table[:, 0] + t * (table[:, 1] - table[:, 0])
+        length = np.sqrt((delta.reshape(3, -1) ** 2).sum(axis=1))
+        shrink = np.minimum(1.0, np.sqrt(square) / np.maximum(length, 1e-300))
+        delta = delta * shrink[:, None, None, None]
+        moved = f(point + delta) - f(point)
+        for r in range(len(rows)):
+            left = right = 0.0
+            for k, y, x in np.ndindex(rows.shape[1:]):
+                v, u = origin[r, 0] + y, origin[r, 1] + x
+                if 0 <= v < PLANE[1] and 0 <= u < PLANE[2]:
+                    left += rows[r, k, y, x] * moved[owner[r], k, v, u]
+                    right += out[r, k, y, x] * delta[owner[r], k, v, u]
+            assert left >= right + rest[r] - 1e-10
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@settings(max_examples=40, deadline=None)
+@given(seed=seeds, share=st.sampled_from([1e-3, 0.1, 1.0]))
+def test_ball_backends_agree(name: str, seed: int, share: float) -> None:
+    rng = np.random.default_rng(seed)
+    rows, owner, origin, _ = situation(rng)
+    table, _, _ = table_of(rng, 3)
+    square = np.full(3, share * 10)
+    found = backend(name).pull_ball(rows, owner, origin, table, square)
+    wanted = backend("reference").pull_ball(rows, owner, origin, table, square)
+    # near a tie between multipliers the twins may choose differently, but not do worse
+    np.testing.assert_allclose(found[1], wanted[1], rtol=1e-6, atol=1e-9)

@@ -1,0 +1,147 @@
+"""Every primitive layer's interval and relaxation against points of the box."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from layer_cases import CASES, Case
+
+from boundcert.layers.activation import Elementwise
+from boundcert.layers.affine import Affine
+from boundcert.layers.base import Layer, Unsupported, numel
+from boundcert.layers.max_pool import MaxPool
+from boundcert.layers.merge import Add, Concat, Product
+from boundcert.layers.relaxation import Box
+from boundcert.layers.rows import Rows
+
+#: Room for the rounding of the test's own sums, in units of what they add up.
+ROOM = 1e-11
+
+seeds = st.integers(0, 2**32 - 1)
+scales = st.sampled_from([1e-9, 1e-2, 1.0, 30.0, 1e5])
+widths = st.sampled_from([0.0, 1e-9, 1e-2, 1.0, 10.0])
+
+
+def primitive(case: Case) -> bool:
+    layer, _ = case.build(np.random.default_rng(0))
+    return type(layer) in (Add, Concat, Product, Elementwise, MaxPool) or isinstance(layer, Affine)
+
+
+CHOSEN = [case for case in CASES if primitive(case)]
+
+
+def boxed(case: Case, rng: np.random.Generator, scale: float, width: float, samples: int):  # type: ignore[no-untyped-def]
+    """A layer, boxes of its operands about computed points, and the value there."""
+    layer, shapes = case.build(rng)
+    boxes = []
+    for shape in shapes:
+        point = np.clip(
+            rng.standard_normal((samples, *shape)) * scale, case.low, min(case.high, 1e6)
+        )
+        share = rng.random((2, samples, *shape)) * (rng.random((1, samples, *shape)) < 0.8)
+        low = np.maximum(point - share[0] * width * scale, case.low)
+        high = np.minimum(point + share[1] * width * scale, case.high)
+        boxes.append(Box(*(torch.from_numpy(v) for v in (low, high, point))))
+    return layer, tuple(boxes), layer.forward(*(box.point for box in boxes))
+
+
+def inside(rng: np.random.Generator, boxes: tuple[Box, ...], kind: int) -> list[torch.Tensor]:
+    """Points of the boxes: uniform, corners, faces, the samples themselves."""
+    points = []
+    for box in boxes:
+        t = torch.from_numpy(rng.random(box.low.shape))
+        if kind == 1:
+            t = t.round()
+        elif kind == 2:
+            t = torch.clamp(3 * t - 1, 0, 1)
+        z = box.point if kind == 3 else box.low + t * (box.high - box.low)
+        points.append(torch.minimum(torch.maximum(z, box.low), box.high))
+    return points
+
+
+def exact(layer: Layer, points: list[torch.Tensor]) -> np.ndarray:
+    return layer.forward(*points).numpy().astype(np.longdouble)
+
+
+@pytest.mark.parametrize("case", CHOSEN, ids=lambda c: c.name)
+@settings(max_examples=10, deadline=None)
+@given(seed=seeds, scale=scales, width=widths)
+def test_interval_holds(case: Case, seed: int, scale: float, width: float) -> None:
+    rng = np.random.default_rng(seed)
+    layer, boxes, _ = boxed(case, rng, scale, width, 2)
+    low, high = layer.interval(*boxes)
+    for kind in range(4):
+        points = inside(rng, boxes, kind)
+        out = layer.forward(*points)
+        size = sum(float(p.abs().max()) for p in points) + out.abs()
+        assert not bool((out < low - ROOM * 1e-3 * size).any())
+        assert not bool((out > high + ROOM * 1e-3 * size).any())
+
+
+@pytest.mark.parametrize("case", CHOSEN, ids=lambda c: c.name)
+@settings(max_examples=10, deadline=None)
+@given(seed=seeds, scale=scales, width=widths, single=st.booleans())
+def test_relaxation_holds(case: Case, seed: int, scale: float, width: float, single: bool) -> None:
+    """c·δ_out ≥ Σ c_k·δ_k + rest at points of the boxes."""
+    rng = np.random.default_rng(seed)
+    samples, count = 2, 6
+    layer, boxes, value = boxed(case, rng, scale, width, samples)
+    relaxation = layer.relax(boxes, value)
+    shape = tuple(value.shape[1:])
+    owner = torch.arange(samples).repeat_interleave(count)
+    if single:
+        index = torch.from_numpy(rng.integers(numel(shape), size=len(owner)))
+        sign = torch.from_numpy(rng.choice([-1.0, 1.0], size=len(owner)))
+        c = torch.zeros(len(owner), numel(shape), dtype=torch.float64)
+        c[torch.arange(len(owner)), index] = sign
+        parts, rest = relaxation.single(index, owner, sign)
+    else:
+        c = torch.from_numpy(rng.standard_normal((len(owner), numel(shape))))
+        c = c * torch.from_numpy(rng.random(c.shape) < 0.7)
+        parts, rest = relaxation.below(Rows.of(c, owner, shape))
+    pulled = [p.flat(tuple(b.point.shape[1:])).flatten(1).numpy() for p, b in zip(parts, boxes)]
+    for kind in range(4):
+        points = inside(rng, boxes, kind)
+        out = exact(layer, points) - value.numpy()
+        out = out.reshape(samples, -1)[owner]
+        left = (c.numpy() * out).sum(axis=1)
+        room = np.abs(c.numpy()) @ np.ones(out.shape[1]) * float(value.abs().max())
+        right = rest.numpy().astype(np.longdouble)
+        for row, point, box in zip(pulled, points, boxes):
+            delta = (point.numpy().astype(np.longdouble) - box.point.numpy()).reshape(samples, -1)
+            right = right + (row * delta[owner]).sum(axis=1)
+            room = room + (np.abs(row) * np.abs(delta[owner])).sum(axis=1)
+        bounded = np.isfinite(rest.numpy())
+        assert not (bounded & (left < right - ROOM * room)).any()
+    for part in parts:
+        mass = part.values.abs().flatten(1).sum(dim=1)
+        assert not bool((part.mass < mass * (1 - 1e-12)).any())
+
+
+@pytest.mark.parametrize("case", [c for c in CHOSEN if c.op == "Conv"], ids=lambda c: c.name)
+@settings(max_examples=10, deadline=None)
+@given(seed=seeds)
+def test_patches_are_the_rows_of_the_matrix(case: Case, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    layer, shapes = case.build(rng)
+    assert isinstance(layer, Affine)
+    n = numel(layer.out_shape)
+    owner, index = torch.zeros(n, dtype=torch.int64), torch.arange(n)
+    unit = torch.eye(n, dtype=torch.float64)
+    dense = layer.transpose(unit.reshape(n, *layer.out_shape))
+    mass = torch.full((n,), 1e9, dtype=torch.float64)
+    whole = layer.pull(Rows.of(unit, owner, layer.out_shape), mass).flat(shapes[0])
+    assert torch.allclose(whole, dense, rtol=1e-12, atol=1e-12)
+    rows = layer.single(index, owner)
+    if rows is not None:
+        assert torch.equal(rows.flat(shapes[0]), dense)
+
+
+def test_a_scaled_reciprocal_is_no_primitive() -> None:
+    case = next(c for c in CASES if c.name == "reciprocal")
+    layer, boxes, value = boxed(case, np.random.default_rng(0), 1.0, 0.1, 1)
+    with pytest.raises(Unsupported):
+        layer.relax(boxes, value)
