@@ -96,12 +96,13 @@ class LRN(Layer):
     def parts(self, emit: Emit, *operands: int) -> int:
         """x·D^(−β), D = k + (α/size)·Σx², the sum a convolution across channels.
 
-        α/size and, where D is constant, its power are rounded, each within 4 ulp: a diagonal
-        layer allows γ_9 on every coefficient, the rows of a convolution count as exact.
+        α/size is rounded within an ulp: a diagonal layer allows γ_9 on every coefficient, the
+        rows of a convolution count as exact. For α = 0 the power of D is left to the activation,
+        too: as a coefficient it may overflow, or underflow to what no relative error covers.
         """
         x, shape = operands[0], emit.shape(operands[0])
-        if self.alpha == 0 or self.beta == 0:
-            return emit(diagonal(shape, shape, self.bias**-self.beta, 0.0), shape, x)
+        if self.beta == 0:
+            return emit(Reshape(shape, shape), shape, x)
         spread = self._window_sum(shape)
         square = emit(elementwise("Pow", shape, 2.0), shape, x)
         if spread.in_shape != shape:

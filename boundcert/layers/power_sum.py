@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -81,5 +81,8 @@ def window_sum(shape: tuple[int, ...], windows: Windows) -> Affine:
     whole = windows.kernel == windows.size and math.prod(windows.out) == 1
     if whole and not any(windows.before) and set(windows.dilation) == {1}:
         return Reduce(shape, out, axes=tuple(range(2, len(shape))), factor=1.0)
+    # ceil_mode may drop a last window and spill by −stride, which padding both sides would count
+    after = tuple(a + s for a, s in zip(windows.after, windows.spill))
+    windows = replace(windows, after=after, spill=(0,) * len(after))
     weight = torch.ones(shape[1], 1, *windows.kernel, dtype=torch.float64)
     return Conv(shape, out, weight=weight, bias=None, windows=windows, groups=shape[1])

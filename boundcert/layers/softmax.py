@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -55,21 +56,29 @@ class Softmax(Layer):
         return size * ((n + 32) * UNIT)
 
     def parts(self, emit: Emit, *operands: int) -> int:
-        """y_i = 1/(1 + Σ_{j≠i} exp(x_j − x_i)): the differences show what cancels."""
+        """y_i = 1/(1 + Σ_{j≠i} exp(x_j − x_i)): the differences show what cancels.
+
+        Of two entries that is a sigmoid. Of more, the sum is put through max(1, ·), which changes
+        nothing but says that it is not less where its rounded bounds forget that: 1/0 has none.
+        """
         x, shape = operands[0], self.shape
         first, last = self.axes[0] - 1, self.axes[-1]
         count = numel(shape[first:last])
         if count < 2:
             return emit(diagonal(shape, shape, 0.0, 1.0), shape, x)
         places = np.arange(numel(shape)).reshape(-1, count, 1, numel(shape[last:]))
-        wide = (places.shape[0], count, count - 1, places.shape[3])
         # row i: every j but i
         others = np.arange(count - 1)[None] + (np.arange(count - 1) >= np.arange(count)[:, None])
-        picked = places[:, others, 0], np.broadcast_to(places, wide)
-        indices = (torch.from_numpy(np.ascontiguousarray(p).reshape(-1)) for p in picked)
+        picked = places[:, others, 0], places.repeat(count - 1, axis=2)
+        wide = shape if count == 2 else picked[0].shape
+        indices = (torch.from_numpy(p.flatten()) for p in picked)
         their, own = (emit(Select(shape, wide, index=i), wide, x) for i in indices)
+        if count == 2:
+            gap = emit(Add((wide, wide), wide, "Sub"), wide, own, their)
+            return emit(elementwise("Sigmoid", shape), shape, gap)
         gap = emit(Add((wide, wide), wide, "Sub"), wide, their, own)
         odds = emit(elementwise("Exp", wide), wide, gap)
         total = emit(Reduce(wide, shape, axes=(2,), factor=1.0), shape, odds)
         whole = emit(diagonal(shape, shape, 1.0, 1.0), shape, total)
+        whole = emit(elementwise("Clip", shape, 1.0, math.inf), shape, whole)
         return emit(elementwise("Reciprocal", shape), shape, whole)

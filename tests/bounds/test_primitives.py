@@ -166,6 +166,14 @@ def test_lp_pool(power: float, pads: list[int]) -> None:
     compare(network, samples(np.random.default_rng(3), network), 1e-9)
 
 
+@pytest.mark.parametrize("power", [1.0, 2.0, 3.0])
+def test_lp_pool_with_a_last_window_left_out(power: float) -> None:
+    """ceil_mode would start it in the padding behind the data."""
+    shape, attributes = (1, 2, 6, 6), {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}
+    network = pool("LpPool", shape, pads=[2] * 4, p=power, **attributes)
+    compare(network, samples(np.random.default_rng(3), network), 1e-9)
+
+
 def test_lp_pool_of_a_huge_power_is_refused() -> None:
     network = pool("LpPool", IMAGE, kernel_shape=[2, 3], p=10 * LARGEST_POWER)
     with pytest.raises(Unsupported, match="too large"):
@@ -200,6 +208,7 @@ LRNS = [
     {"size": 9, "alpha": 0.5, "beta": 0.5, "bias": 2.0},
     {"size": 3, "alpha": 0.0, "beta": 0.75, "bias": 1.7},
     {"size": 3, "alpha": 0.7, "beta": 0.0, "bias": 1.7},
+    {"size": 3, "alpha": 0.0, "beta": 330.0, "bias": 10.0},
 ]
 
 
@@ -217,6 +226,41 @@ def test_softmax(shape: tuple[int, ...], axis: int, opset: int) -> None:
     spec = NodeSpec("Softmax", "softmax", opset, {"axis": axis}, (shape,), shape)
     network = one_layer(registry.build(spec), "Softmax", [shape], shape)
     compare(network, samples(np.random.default_rng(3), network), 1e-9)
+
+
+@pytest.mark.parametrize("bias", [0.1, 10.0])
+def test_lrn_of_a_constant_that_overflows_is_no_error(bias: float) -> None:
+    attributes = {"size": 3, "alpha": 0.0, "beta": 400.0, "bias": bias}
+    shape = (1, 4, 2, 2)
+    network = one_layer(
+        registry.build(NodeSpec("LRN", "lrn", 18, attributes, (shape,), shape)),
+        "LRN",
+        [shape],
+        shape,
+    )
+    checked(network)
+
+
+@pytest.mark.parametrize("count", [2, 3, 10])
+@pytest.mark.parametrize("reach", [1.0, 20.0, 100.0])
+def test_softmax_is_bounded_however_far_its_operands_reach(count: int, reach: float) -> None:
+    """The sum of exponentials is at least 1, also where rounding hides it."""
+    shape = (1, count)
+    spec = NodeSpec("Softmax", "softmax", 13, {"axis": 1}, (shape,), shape)
+    network = one_layer(registry.build(spec), "Softmax", [shape], shape)
+    small = checked(network).network
+    rng = np.random.default_rng(3)
+    boxes: list[Box] = []
+    values = small.run(torch.zeros(1, *shape, dtype=torch.float64))
+    for node, value in zip(small.nodes, values):
+        if node.layer is None:
+            boxes.append(Box(value - reach, value + reach, value))
+        else:
+            boxes.append(Box(*node.layer.interval(*(boxes[i] for i in node.inputs)), value))
+    low, high = boxes[-1].low, boxes[-1].high
+    assert bool((low >= -1e-12).all()) and bool((high <= 1 + 1e-12).all())
+    out = network.run(torch.from_numpy(rng.uniform(-reach, reach, (500, *shape))))[-1]
+    assert bool((out >= low - 1e-15).all()) and bool((out <= high + 1e-15).all())
 
 
 MERGES = {

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
+from fractions import Fraction
 
 import mpmath
 import numpy as np
 import pytest
-from boundcert.kernels import backend, scalar, shapes
+from boundcert.kernels import backend, relax_reference, scalar, shapes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mpmath import mpf
@@ -113,6 +114,11 @@ def test_bounds_hold_in_exact_arithmetic(name: str, a: float, b: float, seed: in
     w = rng.choice([-1.0, 1.0], (1, n)) * 10.0 ** rng.uniform(-3, 3)
     lam = float(rng.choice([0.0, 1e-6, 1.0, 1e3]))
     c = low + (high - low) * rng.uniform(-1, 2, (1, n))
+    if rng.random() < 0.5:
+        # stationary inside the box
+        z = np.clip(low + (high - low) * rng.random((1, n)), low, high)
+        m = [shapes.inner_slope(code, x, a, b) for x in z[0]]
+        g = np.clip(np.nan_to_num(w * m + lam * (z - c)), -1e50, 1e50)
     assert np.isfinite(least).all() and np.isfinite(most).all()
     assert np.isfinite(low_at).all() and np.isfinite(high_at).all()
     with mpmath.workprec(450), np.errstate(all="ignore"):
@@ -152,7 +158,7 @@ def test_pieces_bend_as_they_say(name: str, a: float, b: float) -> None:
             near = np.concatenate([rng.random(20), 10.0 ** rng.uniform(-12, 0, 20)])
             near = np.clip(np.concatenate([near, 1 - near, [0.0, 1.0, 0.5]]), 0.0, 1.0)
             points = [mpf(start) + (mpf(end) - mpf(start)) * mpf(t) for t in rng.permutation(near)]
-            for x, y in itertools.pairwise(points):
+            for x, y in [*itertools.pairwise(points), *itertools.pairwise(sorted(points))]:
                 if x == y or (name in ("Log", "Pow", "Reciprocal") and 0 in (x, y)):
                     continue
                 f = [truth(name, z, a, b) for z in (x, (x + y) / 2, y)]
@@ -221,6 +227,83 @@ def test_broken_numbers_give_no_floor(seed: int, numbers: list[float]) -> None:
     assert CPU.activation_floor(code, w, g, lam[0], c, low, high, owner, *rest)[0] == -np.inf
 
 
+@settings(max_examples=200, deadline=None)
+@given(seed=seeds, here=st.booleans(), e=st.sampled_from([0.0, 1e-9, 1.0]))
+def test_parabolas_over_any_support(seed: int, here: bool, e: float) -> None:
+    """However wrong the point of support, its slope and the error of that."""
+    rng = np.random.default_rng(seed)
+    low, high = map(float, np.sort(rng.normal(size=2) * 10.0 ** rng.uniform(-3, 3)))
+    m, c, v = map(float, rng.normal(size=3) * 10.0 ** rng.uniform(-3, 3, 3))
+    q, z = map(float, np.clip(low + (high - low) * rng.random(2), low, high))
+    lam = float(rng.choice([0.0, 1e-6, 1.0, 1e4]))
+    g = float(rng.choice([m + lam * (z - c), rng.normal()]))
+    off = float(rng.choice([0.0, 1e-3]))
+    bound, _ = shapes.quadratic(lam, c, g, low, high, (m, e, q, v, off), here)
+    F = Fraction
+
+    def cost(z: Fraction) -> Fraction:
+        line = F(v) + F(m) * (z - F(q)) - F(g) * z - F(off)
+        return F(lam) / 2 * (z - F(c)) ** 2 + line - F(e) * abs(z - F(q))
+
+    points = [F(low), F(high), F(q)]
+    if lam > 0.0:
+        points += [F(c) - (F(m) + sign * F(e) - F(g)) / F(lam) for sign in (-1, 1)]
+    least = min(cost(z) for z in points if low <= z <= high)
+    assert F(bound) <= least
+    if e == 0.0 and not here:
+        reach = max(abs(low), abs(high), abs(c), abs(q))
+        size = lam * reach**2 + (abs(m) + abs(g)) * reach + abs(v)
+        assert F(bound) >= least - F(1e-13 * size + 1e-90)
+
+
+@pytest.mark.parametrize("name", ["Sigmoid", "Tanh", "Softplus", "Softsign", "Gelu", "Erf"])
+@settings(max_examples=6, deadline=None)
+@given(seed=seeds)
+def test_pieces_of_unknown_bend_give_bounds(name: str, seed: int) -> None:
+    """All that sign 2 says is |σ″| ≤ 2, true of these everywhere."""
+    rng = np.random.default_rng(seed)
+    code, cut = ACTIVATIONS[name].code, rng.normal()
+    pieces = np.array([(-np.inf, cut, 2.0), (cut, np.inf, 2.0)])
+    with mpmath.workprec(200):
+        for _ in range(10):
+            low = rng.normal() * 3
+            high = low + 10.0 ** rng.uniform(-13, 0.5)
+            w, g, c = rng.normal(size=3) * 3
+            lam = float(rng.choice([0.0, 1.0]))
+            bound, _ = shapes.floor(code, w, g, lam, c, low, high, 0.0, 0.0, pieces)
+            for z in map(mpf, samples(rng, low, high, cut)):
+                cost = mpf(lam) / 2 * (z - mpf(c)) ** 2 - mpf(g) * z
+                cost += mpf(w) * truth(name, z, 0.0, 0.0)
+                slack = 2 * shapes.BEND * abs(w) * (high - low) ** 2
+                assert mpf(bound) <= cost
+                if high - low < 1e-9:
+                    assert mpf(bound) >= cost - slack - 10 * (high - low) * (abs(w) + abs(g)) - 1e-9
+
+
+@settings(max_examples=200, deadline=None)
+@given(seed=seeds)
+def test_relu_floor_is_the_closed_form(seed: int) -> None:
+    rng, F = np.random.default_rng(seed), Fraction
+    low, high = map(float, np.sort(rng.normal(size=2) * 10.0 ** rng.uniform(-3, 3)))
+    w, c = map(float, rng.normal(size=2) * 10.0 ** rng.uniform(-3, 3))
+    g = float(w * rng.choice([1.0, 1 + 1e-15, rng.normal()]))
+    lam = float(rng.choice([0.0, 1e-3, 1.0, 1e3]))
+    pieces = shape("Relu", 0.0, 0.0)[1][2]
+    bound, _, v = relax_reference.floor_one(scalar.RELU, w, g, lam, c, low, high, 0.0, 0.0, pieces)
+    points = [F(low), F(high), F(0)]
+    if lam > 0.0:
+        points += [F(c) + F(g) / F(lam), F(c) + (F(g) - F(w)) / F(lam)]
+    costs = [
+        F(lam) / 2 * (z - F(c)) ** 2 + F(w) * max(z, F(0)) - F(g) * z
+        for z in points
+        if low <= z <= high
+    ]
+    reach = max(abs(low), abs(high))
+    size = lam * (reach + abs(c)) ** 2 + (abs(w) + abs(g)) * reach
+    assert F(bound) <= min(costs) <= F(bound) + F(1e-12 * size + 1e-90)
+    assert 0.0 <= v <= max(high, 0.0)
+
+
 @settings(max_examples=40, deadline=None)
 @given(seed=seeds, a=st.sampled_from([0.0, 0.1, -1.0, 2.0]))
 def test_leaky_lines_are_the_closed_form(seed: int, a: float) -> None:
@@ -237,6 +320,11 @@ def test_leaky_lines_are_the_closed_form(seed: int, a: float) -> None:
     np.testing.assert_allclose(secant[1][crossing], ((a - s) * low)[crossing], atol=1e-12)
     np.testing.assert_array_equal(through[0][crossing], np.where(high > -low, 1.0, a)[crossing])
     assert (through[1] == 0).all()
+    sign = 1 if a <= 1 else -1
+    for z, m in ((low, a), (high, 1.0)):
+        for x, s, t in zip(*(part[crossing] for part in (z, *secant))):
+            exact = Fraction(m) * Fraction(x)
+            assert sign * (Fraction(s) * Fraction(x) + Fraction(t) - exact) >= 0
     for part, slope in ((low >= 0, 1.0), (high <= 0, a)):
         assert (below[part] == slope).all() and (above[part] == slope).all()
         assert (low_at[part] == 0).all() and (high_at[part] == 0).all()
