@@ -16,6 +16,7 @@ from boundcert.bounds.backward import (
     down,
     first_rows,
 )
+from boundcert.bounds.clock import Clock
 from boundcert.bounds.prefix import LINEAR, Prefix
 from boundcert.bounds.propagate import Evaluation
 from boundcert.layers.base import UNIT, Deviation
@@ -84,6 +85,7 @@ class Frame:
     boxes, relaxations : one a node.
     forms : bounds that a backward pass proved, by node; they hold at smaller radii, too.
     ball : whether nodes' 2-norms are bounded, too, and relaxations make use of it.
+    clock : when to give up.
     """
 
     problem: Problem
@@ -92,17 +94,28 @@ class Frame:
     relaxations: list[Relaxation | None] = field(default_factory=list)
     forms: dict[int, Form] = field(default_factory=dict)
     ball: bool = False
+    clock: Clock = field(default_factory=Clock)
 
     @classmethod
     def build(
-        cls, problem: Problem, eps: torch.Tensor, ahead: float = 1.0, ball: bool = False
+        cls,
+        problem: Problem,
+        eps: torch.Tensor,
+        ahead: float = 1.0,
+        ball: bool = False,
+        clock: Clock | None = None,
     ) -> Frame:
         """Node by node: an interval, then backward bounds where they would help.
 
         ``ahead`` > 1 also bounds the entries that become loose in boxes so many times as wide:
         what :meth:`tightened` needs to see beyond ``eps``.
+
+        Raises
+        ------
+        OutOfTime
+            The clock says so, looked at between blocks of rows.
         """
-        frame = cls(problem, eps, [], [None], ball=ball)
+        frame = cls(problem, eps, [], [None], ball=ball, clock=clock or Clock())
         frame.boxes.append(frame._input())
         for k, node in enumerate(problem.network.nodes[1:], start=1):
             assert node.layer is not None
@@ -199,6 +212,7 @@ class Frame:
             return carry(network, self.relaxations, self.boxes, first, rest)
 
         for cut, found_rows in blocks(len(owner), carried):
+            self.clock.check()
             total = down(point[cut], found_rows.rest)
             linear = concretise(found_rows.rows, total, network.input_shape, self.problem.norm)
             base[cut], slope[cut] = linear.base, linear.slope

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import torch
 
+from boundcert.bounds.clock import Clock
 from boundcert.bounds.frame import Problem
 from boundcert.bounds.memory import batch_size
 from boundcert.bounds.methods import Bounds, Limits, Stage
 from boundcert.bounds.prefix import Prefix, prefix
 from boundcert.bounds.primitives import Primitive, primitives
 from boundcert.bounds.propagate import Evaluation
-from boundcert.bounds.root import Clock, largest_radius
+from boundcert.bounds.root import largest_radius
 from boundcert.bounds.walk import Walk
 from boundcert.layers.base import Unsupported
 from boundcert.network.graph import Network
@@ -49,7 +50,8 @@ class Ladder:
     Parameters
     ----------
     rungs : in order.
-    timed : whether rungs stop when the budget is used up; the first one always gets its turn.
+    timed : whether rungs stop when the budget is used up, be it before the first has proved
+        anything.
     """
 
     def __init__(
@@ -94,8 +96,8 @@ class Ladder:
         """Radii (B,) after each rung."""
         clock = Clock(None if self.budget is None else self.budget * len(label))
         result = []
-        for k, rung in enumerate(self.rungs):
-            if k == 0 or not clock.over:
+        for rung in self.rungs:
+            if not clock.over:
                 known = largest_radius(problem, label, known, rung.ball, clock)
             result.append(known)
         return result

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import torch
 
 from boundcert.bounds.backward import Linear
+from boundcert.bounds.clock import Clock, OutOfTime
 from boundcert.bounds.frame import Frame, Problem
 
 #: A frame whose root lies so close above or below its radius is the last: what is proved is the
@@ -31,24 +30,6 @@ HIGHER = 1.25
 STRIDE = 8.0
 
 
-class Clock:
-    """Time that a climb may take; None: as much as it needs."""
-
-    def __init__(self, seconds: float | None) -> None:
-        self.start, self.seconds = time.monotonic(), seconds
-        self.step = 0.0
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the start."""
-        return time.monotonic() - self.start
-
-    @property
-    def over(self) -> bool:
-        """Whether another step as long as the last would take too long."""
-        return self.seconds is not None and self.elapsed + self.step > self.seconds
-
-
 def largest_radius(
     problem: Problem,
     label: torch.Tensor,
@@ -58,8 +39,8 @@ def largest_radius(
 ) -> torch.Tensor:
     """Radii (B,) proved by relaxation, at least ``known`` (which is proved already).
 
-    ``ball`` lets multipliers see the nodes' 2-norms. No frame but the first is begun when the
-    clock says that time is over.
+    ``ball`` lets multipliers see the nodes' 2-norms. When the clock says that time is over, what
+    is proved so far is returned.
 
     A frame built at ε proves min(s, reach(s)) for every s ≤ ε, reach(s) being how far its margins
     stay positive with the boxes of radius s. Above ε the same forms only estimate what a frame
@@ -76,7 +57,10 @@ def largest_radius(
             break
         started, eps = clock.elapsed, guess[rows]
         ahead = AHEAD[turn] if turn < len(AHEAD) else 1.0
-        frame = Frame.build(problem.take(rows), eps, ahead, ball)
+        try:
+            frame = Frame.build(problem.take(rows), eps, ahead, ball, clock)
+        except OutOfTime:
+            break
         proved, root = frame_root(frame, label[rows], straight[rows])
         best[rows] = torch.fmax(best[rows], proved)
         guess[rows] = torch.maximum(search.next(rows, eps, root), best[rows]) * ABOVE

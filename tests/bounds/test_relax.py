@@ -170,3 +170,20 @@ def test_too_little_memory_leaves_it_to_the_walk() -> None:
             evaluation, label
         )
     assert set(bounds.rungs) == {"walk"}
+
+
+@pytest.mark.parametrize("budget", [0.0, 0.02, 30.0])
+def test_a_budget_stops_the_climb_where_it_is(budget: float) -> None:
+    """However little time there is, what is returned was proved."""
+    network = random_network(5)
+    x = samples_of(network, 5, 1.0)
+    with torch.no_grad():
+        evaluation = Evaluation(network, network.run(x))
+        label = classes(network, x)
+        method = Ladder(network, Norm.L2, Limits(budget=budget), (RELAX, OPTIMIZE), timed=True)
+        bounds, walked = method(evaluation, label), method.walk(evaluation, label)
+    assert bool((bounds.radius >= walked.radius).all())
+    if budget == 0.0:
+        assert set(bounds.rungs) == {"walk"}
+    points = ball_points(network, x, label, Norm.L2, bounds.radius, 5)
+    assert all(bool((classes(network, p) == label).all()) for p in points)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -28,6 +30,11 @@ widths = st.sampled_from([0.0, 1e-9, 1e-2, 1.0, 10.0])
 def primitive(case: Case) -> bool:
     layer, _ = case.build(np.random.default_rng(0))
     return type(layer) in (Add, Concat, Product, Elementwise, MaxPool) or isinstance(layer, Affine)
+
+
+def elementwise(case: Case) -> bool:
+    layer, _ = case.build(np.random.default_rng(0))
+    return type(layer) is Elementwise
 
 
 CHOSEN = [case for case in CASES if primitive(case)]
@@ -119,6 +126,40 @@ def test_relaxation_holds(case: Case, seed: int, scale: float, width: float, sin
     for part in parts:
         mass = part.values.abs().flatten(1).sum(dim=1)
         assert not bool((part.mass < mass * (1 - 1e-12)).any())
+
+
+@pytest.mark.parametrize("case", [c for c in CHOSEN if elementwise(c)], ids=lambda c: c.name)
+@settings(max_examples=10, deadline=None)
+@given(seed=seeds, scale=scales, width=widths, share=st.sampled_from([1e-6, 0.03, 0.3, 1.0]))
+def test_relaxation_over_a_ball_holds(
+    case: Case, seed: int, scale: float, width: float, share: float
+) -> None:
+    """c·δ_out ≥ c'·δ + rest for δ in the box with ‖δ‖₂ ≤ spread."""
+    rng = np.random.default_rng(seed)
+    samples, count = 2, 6
+    layer, (box,), value = boxed(case, rng, scale, width, samples)
+    spread = box.deviation.flatten(1).norm(dim=1) * share
+    box = replace(box, spread=spread)
+    shape = tuple(value.shape[1:])
+    owner = torch.arange(samples).repeat_interleave(count)
+    c = torch.from_numpy(rng.standard_normal((len(owner), numel(shape))))
+    c = c * torch.from_numpy(rng.random(c.shape) < 0.7)
+    (part,), rest = layer.relax((box,), value).below(Rows.of(c, owner, shape))
+    row = part.flat(shape).flatten(1).numpy().astype(np.longdouble)
+    for kind in range(4):
+        (point,) = inside(rng, (box,), kind)
+        length = (point - box.point).flatten(1).norm(dim=1)
+        shrink = torch.clamp(spread / length, max=1.0).nan_to_num(1.0) * (1 - 1e-12)
+        delta = (point - box.point) * shrink.reshape(-1, *[1] * len(shape))
+        point = box.point + delta
+        out = (exact(layer, [point]) - value.numpy()).reshape(samples, -1)[owner]
+        delta = (point.numpy().astype(np.longdouble) - box.point.numpy()).reshape(samples, -1)
+        left = (c.numpy() * out).sum(axis=1)
+        right = (row * delta[owner]).sum(axis=1) + rest.numpy()
+        room = np.abs(c.numpy()).sum(axis=1) * float(value.abs().max() + point.abs().max())
+        room = room + (np.abs(row) * np.abs(delta[owner])).sum(axis=1)
+        bounded = np.isfinite(rest.numpy())
+        assert not (bounded & (left < right - ROOM * room)).any()
 
 
 @pytest.mark.parametrize("case", [c for c in CHOSEN if c.op == "Conv"], ids=lambda c: c.name)

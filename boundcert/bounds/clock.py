@@ -1,0 +1,37 @@
+"""Time that a climb may take."""
+
+from __future__ import annotations
+
+import time
+
+
+class OutOfTime(Exception):
+    """The time is used up; what was begun is given up, what is proved stays."""
+
+
+class Clock:
+    """Counts from its making; ``seconds`` None: as much time as it needs."""
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self.start, self.seconds = time.monotonic(), seconds
+        self.step = 0.0
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.start
+
+    @property
+    def over(self) -> bool:
+        """Whether another step as long as the last would take too long."""
+        return self.seconds is not None and self.elapsed + self.step > self.seconds
+
+    def check(self) -> None:
+        """Give up if the time is used up.
+
+        Raises
+        ------
+        OutOfTime
+        """
+        if self.seconds is not None and self.elapsed > self.seconds:
+            raise OutOfTime
