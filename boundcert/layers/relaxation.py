@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 
@@ -36,17 +37,17 @@ class Box:
     point: torch.Tensor
     spread: torch.Tensor | None = None
 
-    @property
+    @cached_property
     def centre(self) -> torch.Tensor:
         """A point in (or next to) the box."""
         return self.low + 0.5 * (self.high - self.low)
 
-    @property
+    @cached_property
     def radius(self) -> torch.Tensor:
         """At least the distance of :attr:`centre` from either end."""
         return self._from(self.centre)
 
-    @property
+    @cached_property
     def deviation(self) -> torch.Tensor:
         """At least |δ|: the distance of the value at the sample from either end."""
         return self._from(self.point)
@@ -55,12 +56,12 @@ class Box:
         apart = torch.maximum(self.high - point, point - self.low)
         return torch.clamp(apart, min=0) * (1 + NUDGE) + point.abs() * NUDGE
 
-    @property
+    @cached_property
     def reach(self) -> torch.Tensor:
         """(B,) the largest deviation."""
         return largest(self.deviation)
 
-    @property
+    @cached_property
     def magnitude(self) -> torch.Tensor:
         """Largest absolute value."""
         return torch.maximum(self.low.abs(), self.high.abs())

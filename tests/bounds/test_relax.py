@@ -60,7 +60,7 @@ def ball_points(
     return [*points, x]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     make=factories,
     seed=seeds,
@@ -97,7 +97,7 @@ def test_boxes_and_margins_hold(make, seed, weight, scale, size, norm, ball) -> 
             assert not bool((apart < lower - 1e-9 * z.abs().amax(dim=1, keepdim=True)).any())
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(make=factories, seed=seeds, weight=weights, scale=inputs, norm=norms)
 def test_no_perturbation_inside_changes_the_class(make, seed, weight, scale, norm) -> None:  # type: ignore[no-untyped-def]
     network = make(seed, weight)
