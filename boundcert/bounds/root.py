@@ -14,7 +14,7 @@ GAP_ABOVE, GAP_BELOW = 3e-4, 8e-4
 #: Looks end when they are this close to the root, or to within a share of its distance from ε.
 LOOK, SHARE = 2e-4, 0.1
 #: Most frames that are built for a sample, and most looks at the margins of one frame.
-MOST_FRAMES, MOST_LOOKS = 8, 6
+MOST_FRAMES, MOST_LOOKS = 14, 6
 #: The first frame looks at this share of the distance that the linearisation at the sample gives.
 FIRST = 0.1
 #: Frames are built a little above the root, so that the root itself is proved inside them.
@@ -76,6 +76,7 @@ class _Enclosure:
         self.below = torch.full_like(like, -torch.inf)
         self.above = torch.full_like(like, torch.inf)
         self.rise, self.fall = torch.zeros_like(like), torch.zeros_like(like)
+        self.last = torch.zeros_like(like)
 
     def next(self, rows: torch.Tensor, eps: torch.Tensor, root: torch.Tensor) -> torch.Tensor:
         """The next ε to try, after a frame at ``eps`` found ``root``."""
@@ -84,6 +85,11 @@ class _Enclosure:
         gap = (torch.clamp(root, min=1e-300).log() - here).clamp(-most, most)
         up = (gap >= 0) & (here > self.below[rows])
         down = (gap < 0) & (here < self.above[rows])
+        # Illinois' rule: an end that stays where it is twice counts for half
+        again = self.last[rows]
+        self.fall[rows] = torch.where(up & (again > 0), self.fall[rows] * 0.5, self.fall[rows])
+        self.rise[rows] = torch.where(down & (again < 0), self.rise[rows] * 0.5, self.rise[rows])
+        self.last[rows] = up.to(eps.dtype) - down.to(eps.dtype)
         self.below[rows] = torch.where(up, here, self.below[rows])
         self.rise[rows] = torch.where(up, gap, self.rise[rows])
         self.above[rows] = torch.where(down, here, self.above[rows])
