@@ -37,8 +37,10 @@ class WindowMaximum(Relaxation):
             return flat[:, :, table]
 
         low, high = entries(box.low, -torch.inf), entries(box.high, -torch.inf)
-        self.least = low.argmax(dim=-1)
-        self.most = high.argmax(dim=-1)
+        # an entry without a bound still comes before padding
+        real = (table >= 0).expand(low.shape)
+        self.least = _rank(low, real).argmax(dim=-1)
+        self.most = _rank(high, real).argmax(dim=-1)
         places = table.expand(*low.shape[:2], *table.shape)
         self.place_low = places.gather(-1, self.least[..., None])[..., 0]
         self.place_high = places.gather(-1, self.most[..., None])[..., 0]
@@ -84,6 +86,12 @@ class WindowMaximum(Relaxation):
 
     def loose(self) -> tuple[torch.Tensor | None, ...]:
         return (self.tied,)
+
+
+def _rank(ends: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Ends to choose by: padding last, and before it entries whose end is −∞ or nan."""
+    known = ends.nan_to_num(nan=-1e308, neginf=-1e308).clamp(min=-1e308)
+    return torch.where(real, known, -torch.inf)
 
 
 def _spread(windows: torch.Tensor, table: torch.Tensor, size: int) -> torch.Tensor:

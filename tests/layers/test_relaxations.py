@@ -186,3 +186,22 @@ def test_a_scaled_reciprocal_is_no_primitive() -> None:
     layer, boxes, value = boxed(case, np.random.default_rng(0), 1.0, 0.1, 1)
     with pytest.raises(Unsupported):
         layer.relax(boxes, value)
+
+
+@pytest.mark.parametrize("end", [-np.inf, np.nan])
+def test_a_padded_pool_of_unbounded_entries_gives_no_bound(end: float) -> None:
+    """Entries without a bound tied with the padding, which was then picked."""
+    case = next(c for c in CASES if c.name == "max_overlap")
+    layer, (box,), value = boxed(case, np.random.default_rng(0), 1.0, 0.1, 1)
+    low = torch.full_like(box.low, end)
+    relaxation = layer.relax((Box(low, box.high, box.point),), value)
+    n = value[0].numel()
+    rows = Rows.of(
+        -torch.eye(n, dtype=torch.float64), torch.zeros(n, dtype=torch.int64), value.shape[1:]
+    )
+    (part,), rest = relaxation.below(rows)
+    points = inside(np.random.default_rng(1), (box,), 0)
+    out = (layer.forward(*points) - value).reshape(-1)
+    delta = (points[0] - box.point).reshape(-1)
+    right = part.flat(tuple(box.point.shape[1:])).flatten(1) @ delta + rest
+    assert not bool((-out < right - 1e-12).any())
