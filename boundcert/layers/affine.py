@@ -229,8 +229,7 @@ class AffineRelaxation(Relaxation):
         share = residual + largest(deviation) * (self.gain * gamma(layer.fan_out + 8))
         self.loss = Loss.of(share, deviation)
         # rows that are read off: their coefficients are stored numbers, or rounded a few times
-        share = residual + largest(deviation) * (self.gain * gamma(8))
-        self.exact = Loss.of(share, deviation)
+        self.residual, self.exact = residual, Loss.of(largest(deviation) * gamma(8), deviation)
 
     def below(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
         pulled = self.layer.pull(rows, rows.mass * (self.gain * (1 + 1e-9)))
@@ -245,4 +244,6 @@ class AffineRelaxation(Relaxation):
         if rows is None:
             return super().single(index, owner, sign)
         signed = rows.with_values(rows.values * sign[:, None, None, None], rows.mass)
-        return (signed,), self.exact.rest(signed)
+        # mass is that of the row of A; the residual belongs to the entry itself, whose weight is 1
+        rest = self.exact.rest(signed) - self.residual[owner] * (1 + 8 * UNIT)
+        return (signed,), rest * (1 + 4 * UNIT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from layer_cases import CASES, Case
 
+from boundcert.layers import registry
 from boundcert.layers.activation import Elementwise
 from boundcert.layers.affine import Affine
-from boundcert.layers.base import Layer, Unsupported, numel
+from boundcert.layers.base import Layer, NodeSpec, Unsupported, numel
 from boundcert.layers.max_pool import MaxPool
 from boundcert.layers.merge import Add, Concat, Product
 from boundcert.layers.relaxation import Box
@@ -205,3 +207,24 @@ def test_a_padded_pool_of_unbounded_entries_gives_no_bound(end: float) -> None:
     delta = (points[0] - box.point).reshape(-1)
     right = part.flat(tuple(box.point.shape[1:])).flatten(1) @ delta + rest
     assert not bool((-out < right - 1e-12).any())
+
+
+def test_a_single_row_pays_the_whole_residual() -> None:
+    """It was charged per unit of the row's own coefficients: too little for small weights."""
+    rng = np.random.default_rng(0)
+    weight, bias = rng.standard_normal((40, 6)) * 1e-6, rng.standard_normal(40)
+    spec = NodeSpec("Gemm", "g", 18, {"transB": 1}, ((1, 6), weight, bias), (1, 40))
+    layer = registry.build(spec)
+    x = rng.standard_normal(6)
+    point = torch.from_numpy(x).reshape(1, 1, 6)
+    value = layer.forward(point)
+    relaxation = layer.relax((Box(point - 1, point + 1, point),), value)
+    index, owner = torch.arange(40), torch.zeros(40, dtype=torch.int64)
+    for sign in (1.0, -1.0):
+        _, rest = relaxation.single(index, owner, torch.full((40,), sign, dtype=torch.float64))
+        for i in range(40):
+            exact = sum(
+                (Fraction(w) * Fraction(v) for w, v in zip(weight[i], x)), Fraction(bias[i])
+            )
+            off = Fraction(sign) * (exact - Fraction(float(value[0, 0, i])))
+            assert off >= Fraction(float(rest[i]))
