@@ -32,6 +32,7 @@ NAMES = (
     "pull_ball",
     "pull_lines",
     "scale",
+    "shift_lines",
     "slope_remainder",
     "taylor_recursion",
 )

@@ -7,19 +7,31 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from .relax_reference import floor_one, lines_one, range_one
+from .relax_reference import floor_one, lines_one, range_one, shift_one
 from .shapes import EPS
+
+#: Entries that one thread takes at a time, in flat memory: a division each would cost more than
+#: the lines of most kinds.
+BLOCK = 512
+
+
+@njit(cache=True, inline="always")
+def _parameter(array, i):
+    """Entry i of a parameter, shared or one an entry."""
+    return array[0] if array.size == 1 else array[i % array.size]
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
 def activation_range(kind, low, high, a, b, pieces):
     least, most = np.empty(low.shape), np.empty(low.shape)
-    n = low.shape[1]
-    for at in prange(low.size):
-        s, i = at // n, at % n
-        least[s, i], most[s, i] = range_one(
-            kind, low[s, i], high[s, i], a[i % a.size], b[i % b.size], pieces
-        )
+    n, size = low.shape[1], low.size
+    lows, highs, leasts, mosts = low.ravel(), high.ravel(), least.ravel(), most.ravel()
+    for block in prange((size + BLOCK - 1) // BLOCK):
+        i = block * BLOCK % n
+        for at in range(block * BLOCK, min(size, (block + 1) * BLOCK)):
+            first, second = _parameter(a, i), _parameter(b, i)
+            leasts[at], mosts[at] = range_one(kind, lows[at], highs[at], first, second, pieces)
+            i = i + 1 if i + 1 < n else 0
     return least, most
 
 
@@ -27,13 +39,31 @@ def activation_range(kind, low, high, a, b, pieces):
 def activation_lines(kind, low, high, a, b, pieces):
     below, low_at = np.empty(low.shape), np.empty(low.shape)
     above, high_at = np.empty(low.shape), np.empty(low.shape)
-    n = low.shape[1]
-    for at in prange(low.size):
-        s, i = at // n, at % n
-        below[s, i], low_at[s, i], above[s, i], high_at[s, i] = lines_one(
-            kind, low[s, i], high[s, i], a[i % a.size], b[i % b.size], pieces
-        )
+    n, size = low.shape[1], low.size
+    lows, highs = low.ravel(), high.ravel()
+    bs, bc, us, uc = below.ravel(), low_at.ravel(), above.ravel(), high_at.ravel()
+    for block in prange((size + BLOCK - 1) // BLOCK):
+        i = block * BLOCK % n
+        for at in range(block * BLOCK, min(size, (block + 1) * BLOCK)):
+            first, second = _parameter(a, i), _parameter(b, i)
+            bs[at], bc[at], us[at], uc[at] = lines_one(
+                kind, lows[at], highs[at], first, second, pieces
+            )
+            i = i + 1 if i + 1 < n else 0
     return below, low_at, above, high_at
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def shift_lines(slope, constant, point, value, deviation, outward):
+    out = np.empty(slope.shape)
+    n, size = slope.shape[1], slope.size
+    steep, const, p, v = slope.ravel(), constant.ravel(), point.ravel(), value.ravel()
+    far, to = deviation.ravel(), out.ravel()
+    gamma = (n + 32) * EPS / (1.0 - (n + 32) * EPS)
+    for block in prange((size + BLOCK - 1) // BLOCK):
+        for at in range(block * BLOCK, min(size, (block + 1) * BLOCK)):
+            to[at] = shift_one(steep[at], const[at], p[at], v[at], far[at], gamma, outward)
+    return out
 
 
 @njit(cache=True, parallel=True, error_model="numpy")

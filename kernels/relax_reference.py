@@ -64,6 +64,8 @@ def range_one(
     """Enclosure of σ over [low, high]; (−∞, ∞) where there is none."""
     if not low <= high or pieces.shape[0] == 0:
         return -math.inf, math.inf
+    if kind == scalar.RELU:
+        return max(low, 0.0), max(high, 0.0)  # exact, and the hot case
     if low < pieces[0, 0] or high > pieces[pieces.shape[0] - 1, 1]:
         return -math.inf, math.inf
     if _rises(kind, low, a, b):
@@ -247,6 +249,30 @@ def floor_one(
     return bound, (z if abs(z) <= BIG else 0.0), (v if abs(v) <= BIG else 0.0)
 
 
+@register_jitable
+def shift_one(
+    slope: float,
+    constant: float,
+    point: float,
+    value: float,
+    deviation: float,
+    gamma: float,
+    outward: float,
+) -> float:
+    """s·p + t − v, moved outward (±1) by what rounding costs a unit of coefficient.
+
+    That is: its own rounding; that of c·s, which acts on δ; and that of summing c·constant over
+    the entries, ``gamma``. An infinite constant is no line: rounding has nothing to add.
+    """
+    if abs(constant) == math.inf:
+        return constant
+    moved = slope * point
+    shifted = moved + constant - value
+    size = (abs(moved) + abs(constant) + abs(value)) * (4 * EPS)
+    size = size + abs(slope) * deviation * (2 * EPS) + abs(shifted) * gamma
+    return shifted + outward * (size * (1.0 + gamma) + 1e-300)
+
+
 def _each(function, kind, arrays, a, b, pieces, outputs):  # type: ignore[no-untyped-def]
     shape = arrays[0].shape
     columns = np.arange(shape[-1])
@@ -321,3 +347,28 @@ def activation_floor(
         rest = parts.sum(axis=1) - (parts.shape[1] + 2) * EPS * np.abs(parts).sum(axis=1)
         moved = np.where((weight == 0) & (slope == 0), 0.0, 0.5 * (z - where[0]) ** 2)
     return np.where(np.isnan(rest), -np.inf, rest), -z, v, moved.sum(axis=1)
+
+
+def shift_lines(
+    slope: Array, constant: Array, point: Array, value: Array, deviation: Array, outward: float
+) -> Array:
+    """Constants of lines s·z + t of σ as lines of deviations: z = p + δ, σ = v + δ_out.
+
+    Parameters
+    ----------
+    slope, constant : (B, n) s and t; ``point``, ``value`` : p and v; ``deviation`` at least |δ|.
+    outward : −1 for lines below, +1 for lines above.
+
+    Returns
+    -------
+    (B, n) :func:`shift_one` with γ of n + 32 terms, which covers a sum over the entries.
+    """
+    terms = slope.shape[1] + 32
+    gamma = terms * EPS / (1.0 - terms * EPS)
+    arrays = (slope, constant, point, value, deviation)
+    out = np.empty(slope.shape)
+    with np.errstate(all="ignore"):
+        for at in np.ndindex(*slope.shape):
+            numbers = [float(x[at]) for x in arrays]
+            out[at] = shift_one(*numbers, gamma, outward)
+    return out

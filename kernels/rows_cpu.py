@@ -1,7 +1,9 @@
 """Numba twins of :mod:`boundcert.kernels.rows_reference`: same names, contracts and formulas.
 
 Parallel over rows, in the precision of the rows (float64 or float32), compiled on first use and
-cached on disk.
+cached on disk. Inner loops run along flat memory with unsigned indices and without branches, and
+sums may be taken in any order: both for the sake of vector instructions. Not a number and infinity
+keep their meaning.
 """
 
 from __future__ import annotations
@@ -11,6 +13,9 @@ import math
 import numpy as np
 from numba import njit, prange
 
+#: What compilers may do: sum in another order, fuse a product into a sum. Not: assume numbers.
+ANY_ORDER = {"reassoc", "nsz", "contract"}
+
 
 @njit(cache=True, inline="always")
 def _span(origin, size, limit):
@@ -19,79 +24,100 @@ def _span(origin, size, limit):
     return first, max(first, min(size, limit - origin))
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, inline="always")
+def _runs(rows, origin, height, width):
+    """How a row falls into runs of neighbouring entries on the plane: y0, y1, x0, run length.
+
+    Lines that span plane and patch alike are one run.
+    """
+    y0, y1 = _span(origin[0], rows.shape[2], height)
+    x0, x1 = _span(origin[1], rows.shape[3], width)
+    if x1 - x0 == width and rows.shape[3] == width:
+        return y0, min(y0 + 1, y1), 0, (y1 - y0) * width
+    return y0, y1, x0, x1 - x0
+
+
+@njit(cache=True, parallel=True, fastmath=ANY_ORDER)
 def pull_lines(rows, owner, origin, below_slope, below_const, above_slope, above_const):
     out = np.zeros_like(rows)
     rest, mass = np.empty(rows.shape[0]), np.empty(rows.shape[0])
-    height, width = below_slope.shape[2], below_slope.shape[3]
+    channels, height, width = below_slope.shape[1:]
+    low, low_at = below_slope.reshape(-1), below_const.reshape(-1)
+    high, high_at = above_slope.reshape(-1), above_const.reshape(-1)
     for r in prange(rows.shape[0]):
-        s, top, left = owner[r], origin[r, 0], origin[r, 1]
-        y0, y1 = _span(top, rows.shape[2], height)
-        x0, x1 = _span(left, rows.shape[3], width)
+        y0, y1, x0, length = _runs(rows, origin[r], height, width)
+        row, to = rows[r].reshape(-1), out[r].reshape(-1)
         total, size = 0.0, 0.0
-        for k in range(rows.shape[1]):
+        for k in range(channels):
             for y in range(y0, y1):
-                for x in range(x0, x1):
-                    c = rows[r, k, y, x]
-                    if c > 0.0:
-                        v = c * below_slope[s, k, top + y, left + x]
-                        total += c * below_const[s, k, top + y, left + x]
-                    elif c < 0.0:
-                        v = c * above_slope[s, k, top + y, left + x]
-                        total += c * above_const[s, k, top + y, left + x]
-                    else:
-                        v = c  # 0, or a nan that must not get lost
-                        total += c
-                    out[r, k, y, x] = v
+                i = np.uint64((k * rows.shape[2] + y) * rows.shape[3] + x0)
+                line = (owner[r] * channels + k) * height + origin[r, 0] + y
+                j = np.uint64(line * width + origin[r, 1] + x0)
+                for x in range(np.uint64(length)):
+                    c = row[i + x]
+                    below, below_at = low[j + x], low_at[j + x]
+                    above, above_at = high[j + x], high_at[j + x]
+                    v = c * (above if c < 0.0 else below)
+                    t = c * (above_at if c < 0.0 else below_at)
+                    # 0 times an infinite constant is 0; a nan must not get lost
+                    v = v if c != 0.0 else c
+                    total += t if c != 0.0 else c
+                    to[i + x] = v
                     size += abs(v)
         rest[r], mass[r] = total, size
     return out, rest, mass
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, parallel=True, fastmath=ANY_ORDER)
 def scale(rows, owner, origin, weight):
     out, mass = np.zeros_like(rows), np.empty(rows.shape[0])
-    height, width, samples = weight.shape[2], weight.shape[3], weight.shape[0]
+    samples, channels, height, width = weight.shape
+    factor = weight.reshape(-1)
     for r in prange(rows.shape[0]):
-        s, top, left = owner[r] % samples, origin[r, 0], origin[r, 1]
-        y0, y1 = _span(top, rows.shape[2], height)
-        x0, x1 = _span(left, rows.shape[3], width)
+        y0, y1, x0, length = _runs(rows, origin[r], height, width)
+        row, to = rows[r].reshape(-1), out[r].reshape(-1)
         size = 0.0
-        for k in range(rows.shape[1]):
+        for k in range(channels):
             for y in range(y0, y1):
-                for x in range(x0, x1):
-                    c = rows[r, k, y, x]
-                    v = c * weight[s, k, top + y, left + x] if c != 0.0 else c
-                    out[r, k, y, x] = v
+                i = np.uint64((k * rows.shape[2] + y) * rows.shape[3] + x0)
+                line = (owner[r] % samples * channels + k) * height + origin[r, 0] + y
+                j = np.uint64(line * width + origin[r, 1] + x0)
+                for x in range(np.uint64(length)):
+                    c, f = row[i + x], factor[j + x]
+                    v = c * f
+                    v = v if c != 0.0 else c
+                    to[i + x] = v
                     size += abs(v)
         mass[r] = size
     return out, mass
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, parallel=True, fastmath=ANY_ORDER)
 def dual_norm(rows, origin, plane, q):
     out = np.empty(rows.shape[0])
     for r in prange(rows.shape[0]):
-        y0, y1 = _span(origin[r, 0], rows.shape[2], plane[0])
-        x0, x1 = _span(origin[r, 1], rows.shape[3], plane[1])
-        most, total, length = 0.0, 0.0, 0.0
+        y0, y1, x0, length = _runs(rows, origin[r], plane[0], plane[1])
+        row = rows[r].reshape(-1)
+        most, total, square = 0.0, 0.0, 0.0
         for k in range(rows.shape[1]):
             for y in range(y0, y1):
-                for x in range(x0, x1):
-                    v = abs(rows[r, k, y, x])
+                i = np.uint64((k * rows.shape[2] + y) * rows.shape[3] + x0)
+                for x in range(np.uint64(length)):
+                    v = np.float64(abs(row[i + x]))
                     most = max(most, v)
                     total += v
-                    length += v * v
+                    square += v * v
         if q == 2.0:
-            size = math.sqrt(length)
+            size = math.sqrt(square)
             if not 1e-140 < size < 1e140 and most > 0.0:
                 # squares underflow or overflow: once more with the largest entry as the unit
-                length = 0.0
+                square = 0.0
                 for k in range(rows.shape[1]):
                     for y in range(y0, y1):
-                        for x in range(x0, x1):
-                            length += (rows[r, k, y, x] / most) ** 2
-                size = most * math.sqrt(length)
+                        i = np.uint64((k * rows.shape[2] + y) * rows.shape[3] + x0)
+                        for x in range(np.uint64(length)):
+                            square += (np.float64(row[i + x]) / most) ** 2
+                size = most * math.sqrt(square)
             out[r] = size
         else:
             out[r] = total if q == 1.0 or math.isnan(total) else most
@@ -101,19 +127,31 @@ def dual_norm(rows, origin, plane, q):
 @njit(cache=True, parallel=True)
 def fold(columns, first, origin, plane, stride, dilation, out):
     channels, tall, broad, rows, high, wide = columns.shape
+    flat, (down, across) = columns.reshape(-1), stride
     for r in prange(rows):
-        top, left = first[r, 0], first[r, 1]
-        up, back = origin[r, 0], origin[r, 1]
-        for k in range(channels):
-            for i in range(tall):
-                for j in range(broad):
-                    column = left + j * dilation[1]
-                    # the x whose tap lies on the plane: no test in the inner loop
-                    x0 = max(0, -(column // stride[1]))
-                    x1 = min(wide, (plane[1] - 1 - column) // stride[1] + 1)
-                    for y in range(high):
-                        row = top + y * stride[0] + i * dilation[0]
-                        if 0 <= row < plane[0]:
-                            for x in range(x0, x1):
-                                at = column + x * stride[1] - back
-                                out[r, k, row - up, at] += columns[k, i, j, r, y, x]
+        to = out[r].reshape(-1)
+        for i in range(tall):
+            row = first[r, 0] + i * dilation[0]
+            # the y and x whose taps lie on the plane: no tests in the loops
+            y0, y1 = max(0, -(row // down)), min(high, (plane[0] - 1 - row) // down + 1)
+            for j in range(broad):
+                column = first[r, 1] + j * dilation[1]
+                x0 = max(0, -(column // across))
+                length = np.uint64(max(0, min(wide, (plane[1] - 1 - column) // across + 1) - x0))
+                left = column + x0 * across - origin[r, 1]
+                for k in range(channels):
+                    start = (((k * tall + i) * broad + j) * rows + r) * high * wide + x0
+                    line = k * out.shape[2] + row - origin[r, 0]
+                    for y in range(y0, y1):
+                        p = np.uint64((line + y * down) * out.shape[3] + left)
+                        q = np.uint64(start + y * wide)
+                        # a step that the compiler knows
+                        if across == 1:
+                            for x in range(length):
+                                to[p + x] += flat[q + x]
+                        elif across == 2:
+                            for x in range(length):
+                                to[p + np.uint64(2) * x] += flat[q + x]
+                        else:
+                            for x in range(length):
+                                to[p + np.uint64(across) * x] += flat[q + x]

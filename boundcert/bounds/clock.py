@@ -26,6 +26,12 @@ class Clock:
         """Whether another step as long as the last would take too long."""
         return self.seconds is not None and self.elapsed + self.step > self.seconds
 
+    def share(self, part: float) -> Clock:
+        """A clock that ends when this share of the time left is used up."""
+        if self.seconds is None:
+            return Clock()
+        return Clock(max(0.0, self.seconds - self.elapsed) * part)
+
     def check(self) -> None:
         """Give up if the time is used up.
 

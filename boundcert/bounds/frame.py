@@ -86,6 +86,7 @@ class Frame:
     forms : bounds that a backward pass proved, by node; they hold at smaller radii, too.
     ball : whether nodes' 2-norms are bounded, too, and relaxations make use of it.
     clock : when to give up.
+    precision : of rows. In float32 a frame proves nothing: it scouts.
     """
 
     problem: Problem
@@ -95,6 +96,7 @@ class Frame:
     forms: dict[int, Form] = field(default_factory=dict)
     ball: bool = False
     clock: Clock = field(default_factory=Clock)
+    precision: torch.dtype = torch.float64
 
     @classmethod
     def build(
@@ -104,6 +106,7 @@ class Frame:
         ahead: float = 1.0,
         ball: bool = False,
         clock: Clock | None = None,
+        precision: torch.dtype = torch.float64,
     ) -> Frame:
         """Node by node: an interval, then backward bounds where they would help.
 
@@ -115,7 +118,8 @@ class Frame:
         OutOfTime
             The clock says so, looked at between blocks of rows.
         """
-        frame = cls(problem, eps, [], [None], ball=ball, clock=clock or Clock())
+        clock = clock or Clock()
+        frame = cls(problem, eps, [], [None], ball=ball, clock=clock, precision=precision)
         frame.boxes.append(frame._input())
         for k, node in enumerate(problem.network.nodes[1:], start=1):
             assert node.layer is not None
@@ -149,7 +153,7 @@ class Frame:
         forms are extrapolated, other boxes stretched, to estimate what a frame there would find.
         """
         problem = self.problem
-        frame = Frame(problem, eps, [], [None], self.forms, self.ball)
+        frame = Frame(problem, eps, [], [None], self.forms, self.ball, self.clock, self.precision)
         frame.boxes.append(frame._input())
         stretch = torch.clamp(eps / self.eps, min=1.0)
         for k, node in enumerate(problem.network.nodes[1:], start=1):
@@ -157,8 +161,8 @@ class Frame:
             relaxation, box = self.relaxations[k], self.boxes[k].stretched(stretch)
             if not isinstance(node.layer, LINEAR):
                 relaxation = node.layer.relax(frame._operands(k), problem.values[k])
-                if bool((stretch > 1).any()):
-                    # what the layer cannot give (a negative square) is not to be looked at
+                # beyond ε, what the layer cannot give (a negative square) is not to be looked at
+                if node.layer.elementwise or bool((stretch > 1).any()):
                     box = box.meet(*node.layer.interval(*frame._operands(k)))
             if k in problem.prefix.norms:
                 box = box.meet(*problem.prefix.ends(k, problem.points[k], eps))
@@ -185,24 +189,45 @@ class Frame:
         """Bound the operands' loose entries backward; whether anything was done."""
         done = False
         for i, mask in zip(inputs, relaxation.loose()):
-            if mask is None or i in self.problem.prefix.norms:
-                continue
-            wanted = mask.flatten(1)
-            if i in self.forms:
-                wanted = wanted & ~self.forms[i].low.base.flatten(1).isfinite()
-            if bool(wanted.any()):
-                self._bound(i, wanted)
-                done = True
+            if mask is not None:
+                done |= self._tighten(i, mask.flatten(1))
         return done
+
+    def _tighten(self, node: int, wanted: torch.Tensor) -> bool:
+        """Bound the wanted entries (B, n) of a node backward; whether anything was done.
+
+        The range of an activation over its operand's bounds is as good as a line of it carried
+        back to where these come from, so that it is the operand which is bounded.
+        """
+        layer, inputs = (
+            self.problem.network.nodes[node].layer,
+            self.problem.network.nodes[node].inputs,
+        )
+        if node in self.problem.prefix.norms:
+            return False
+        if layer is not None and layer.elementwise and not isinstance(layer, LINEAR):
+            done = self._tighten(inputs[0], wanted)
+            if done:
+                self.relaxations[node] = layer.relax(
+                    self._operands(node), self.problem.values[node]
+                )
+                self.boxes[node] = self.boxes[node].meet(*layer.interval(*self._operands(node)))
+            return done
+        if node in self.forms:
+            wanted = wanted & ~self.forms[node].low.base.flatten(1).isfinite()
+        if not bool(wanted.any()):
+            return False
+        self._bound(node, wanted)
+        return True
 
     def _bound(self, node: int, wanted: torch.Tensor) -> None:
         """Backward bounds on the wanted entries (B, n) of a node."""
         found = torch.nonzero(wanted)
         owner = found[:, 0].repeat_interleave(2)
         index = found[:, 1].repeat_interleave(2)
-        sign = torch.ones(len(owner), dtype=torch.float64)
+        sign = torch.ones(len(owner), dtype=self.precision)
         sign[1::2] = -1.0
-        base, slope = torch.empty_like(sign), torch.empty_like(sign)
+        base, slope = (torch.empty(len(owner), dtype=torch.float64) for _ in range(2))
         network = self.problem.network
         point = self.problem.values[node].flatten(1)[owner, index] * sign
 
@@ -226,7 +251,7 @@ class Frame:
         rival = (rival + (rival >= label[:, None])).reshape(-1)
         owner = torch.arange(len(label)).repeat_interleave(classes - 1)
         mine = label[owner]
-        values = torch.zeros(len(owner), classes, dtype=torch.float64)
+        values = torch.zeros(len(owner), classes, dtype=self.precision)
         values.scatter_(1, mine[:, None], 1.0).scatter_(1, rival[:, None], -1.0)
         logits = self.problem.values[last].reshape(len(label), -1)
         start = down(logits[owner, mine], -logits[owner, rival])

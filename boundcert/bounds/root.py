@@ -10,11 +10,22 @@ from boundcert.bounds.frame import Frame, Problem
 
 #: A frame whose root lies so close above or below its radius is the last: what is proved is the
 #: radius in the first case, and in the second the root, whose error is a fraction of the gap.
-GAP_ABOVE, GAP_BELOW = 3e-4, 8e-4
-#: Looks end when they are this close to the root, or to within a share of its distance from ε.
-LOOK, SHARE = 2e-4, 0.1
+GAP_ABOVE, GAP_BELOW = 8e-4, 8e-4
+#: A frame that is to prove what was scouted is built at this share of it: the first look at its
+#: margins then succeeds.
+PROVED = 1.0 - 1.5e-4
+#: Share of the time left that scouting may take.
+SCOUTING = 0.5
+#: Looks end when reach(s)/s is this close to 1, or in logarithms within a share of s/ε: the
+#: secant then does the rest.
+LOOK, SHARE = 2e-3, 0.5
+#: How log reach(s)/s falls with log s where nothing is known, and at most.
+STEEP, STEEPEST = 2.0, 50.0
 #: Most frames that are built for a sample, and most looks at the margins of one frame.
 MOST_FRAMES, MOST_LOOKS = 14, 6
+#: Where nothing is known below a radius whose reach is not positive, the next look is at this
+#: share of it, down to the least share of ε.
+RETREAT, LEAST = 0.3, 0.1
 #: The first frame looks at this share of the distance that the linearisation at the sample gives.
 FIRST = 0.1
 #: Frames are built a little above the root, so that the root itself is proved inside them.
@@ -44,29 +55,71 @@ def largest_radius(
 
     A frame built at ε proves min(s, reach(s)) for every s ≤ ε, reach(s) being how far its margins
     stay positive with the boxes of radius s. Above ε the same forms only estimate what a frame
-    there would find. The radius sought is where the root R(ε) of reach(s) = s is ε itself; the
-    next frame is built where a secant in log ε, log R says.
+    there would find. The radius sought is where the root R(ε) of reach(s) = s is ε itself. Frames
+    in float32 find about where that is, and prove nothing; one in float64 a little below it is
+    then mostly enough.
     """
     best = known.clone()
     straight = _reach(Frame.build(problem, torch.zeros_like(known)), label)
-    guess = torch.maximum(straight * FIRST, best * (HIGHER if ball else ABOVE))
-    search = _Enclosure(guess)
-    rows = torch.nonzero(straight.isfinite() & (guess > 0) & guess.isfinite()).reshape(-1)
-    for turn in range(MOST_FRAMES):
-        if not len(rows) or (turn and clock.over):
-            break
-        started, eps = clock.elapsed, guess[rows]
-        ahead = AHEAD[turn] if turn < len(AHEAD) else 1.0
-        try:
-            frame = Frame.build(problem.take(rows), eps, ahead, ball, clock)
-        except OutOfTime:
-            break
-        proved, root = frame_root(frame, label[rows], straight[rows])
-        best[rows] = torch.fmax(best[rows], proved)
-        guess[rows] = torch.maximum(search.next(rows, eps, root), best[rows]) * ABOVE
-        clock.step = clock.elapsed - started
-        rows = rows[~((root <= eps * (1 + GAP_ABOVE)) & (root >= eps * (1 - GAP_BELOW)))]
+    first = torch.maximum(straight * FIRST, best * (HIGHER if ball else ABOVE))
+    open_ = straight.isfinite() & (first > 0) & first.isfinite()
+    search = _Search(problem, label, straight, best, ball)
+    search.run(torch.nonzero(open_).reshape(-1), first, torch.float32, clock.share(SCOUTING))
+    guess = torch.where(search.seen, search.guess * PROVED, first)
+    search.run(torch.nonzero(open_).reshape(-1), guess, torch.float64, clock)
     return best
+
+
+class _Search:
+    """Frames about the root of R(ε) = ε: the next is built where a secant in log ε, log R says.
+
+    Attributes
+    ----------
+    best : (B,) what is proved, raised in place.
+    guess : (B,) where the next frame would be.
+    seen : (B,) whether a frame of the last run had a root.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        label: torch.Tensor,
+        straight: torch.Tensor,
+        best: torch.Tensor,
+        ball: bool,
+    ) -> None:
+        self.problem, self.label, self.straight, self.ball = problem, label, straight, ball
+        self.best, self.guess = best, best
+        self.steep = torch.full_like(best, STEEP)
+        self.seen = torch.zeros_like(label, dtype=torch.bool)
+
+    def run(
+        self, rows: torch.Tensor, guess: torch.Tensor, precision: torch.dtype, clock: Clock
+    ) -> None:
+        """Frames for samples ``rows`` from radii ``guess`` (B,) on, until roots meet radii."""
+        self.guess, self.seen = guess.clone(), torch.zeros_like(self.seen)
+        proves, enclosure = precision is torch.float64, _Enclosure(guess)
+        for turn in range(MOST_FRAMES):
+            if not len(rows) or (turn and clock.over):
+                break
+            started, eps = clock.elapsed, self.guess[rows]
+            ahead = 1.0 if proves or turn >= len(AHEAD) else AHEAD[turn]
+            try:
+                part = self.problem.take(rows)
+                frame = Frame.build(part, eps, ahead, self.ball, clock, precision)
+            except OutOfTime:
+                break
+            steep = self.steep[rows]
+            proved, root = frame_root(frame, self.label[rows], self.straight[rows], steep)
+            self.steep[rows] = steep
+            if proves:
+                self.best[rows] = torch.fmax(self.best[rows], proved)
+            self.seen[rows] |= root.isfinite() & (root > 0)
+            met = (root <= eps * (1 + GAP_ABOVE)) & (root >= eps * (1 - GAP_BELOW))
+            further = torch.maximum(enclosure.next(rows, eps, root), self.best[rows])
+            self.guess[rows] = torch.where(met, root, further * ABOVE if proves else further)
+            clock.step = clock.elapsed - started
+            rows = rows[~met]
 
 
 class _Enclosure:
@@ -103,35 +156,44 @@ class _Enclosure:
 
 
 def frame_root(
-    frame: Frame, label: torch.Tensor, straight: torch.Tensor
+    frame: Frame, label: torch.Tensor, straight: torch.Tensor, steep: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(proved radius, estimated root of reach(s) = s), (B,) each, for one frame.
 
-    The reach falls from ``straight`` at s = 0, slowly at first and about linearly near the root,
-    so secants close in quickly; they are kept inside the bracket.
+    log reach(s)/s falls by ``steep`` for a unit of log s, or so: what the last frame found, and
+    what is found here is left there in place. Two looks are a secant; where the reach is not
+    positive, a retreat or a secant of reach(s) − s itself comes back below.
     """
     eps = frame.eps
     low, low_gap = torch.zeros_like(eps), straight.clone()
     high, high_gap = torch.full_like(eps, torch.inf), torch.full_like(eps, -torch.inf)
-    here, proved = eps, torch.zeros_like(eps)
+    here, proved, root = eps, torch.zeros_like(eps), eps.clone()
+    before, before_log = torch.full_like(eps, torch.nan), torch.full_like(eps, torch.nan)
     open_ = torch.ones_like(eps, dtype=torch.bool)
     for look in range(MOST_LOOKS):
         reached = _reach(frame if look == 0 else frame.tightened(here), label)
         inside = torch.minimum(here, reached)
         proved = torch.where(open_ & (here <= eps) & (inside > proved), inside, proved)
-        gap = reached - here
+        gap, log = reached - here, (reached / here).log()
+        slope = (before_log - log) / (here / before).log()
+        steep[:] = torch.where(open_ & slope.isfinite(), slope.clamp(1.0, STEEPEST), steep)
+        newton = here * (log / steep).exp()
         above = ~(gap >= 0)
         high, high_gap = torch.where(above, here, high), torch.where(above, gap, high_gap)
         low, low_gap = torch.where(above, low, here), torch.where(above, low_gap, gap)
         share = low_gap / (low_gap - high_gap)
         secant = low + (high - low) * torch.where(share.isfinite(), share, 0.5)
-        grown = torch.minimum(low * 4, low + 0.5 * low_gap)
-        here = torch.where(open_, torch.where(high.isinf(), grown, secant), here)
+        newton = torch.where((newton > low) & (newton < high), newton, secant)
+        newton = torch.where((low > 0) | log.isfinite(), newton, here * RETREAT)
         # a sample that is done keeps its root, whoever else is looked at
-        open_ &= gap.abs() > torch.maximum(LOOK * here, SHARE * (here - eps).abs())
+        root = torch.where(open_, newton, root)
+        near = torch.clamp(SHARE * (here / eps).log().abs(), min=LOOK)
+        open_ &= ~((log.abs() <= near) | (root < LEAST * eps))
         if not bool(open_.any()):
             break
-    return proved, here
+        before, before_log = here, log
+        here = torch.where(open_, torch.minimum(newton, here * STRIDE), here)
+    return proved, root
 
 
 def _reach(frame: Frame, label: torch.Tensor) -> torch.Tensor:

@@ -232,7 +232,8 @@ class AffineRelaxation(Relaxation):
         self.residual, self.exact = residual, Loss.of(largest(deviation) * gamma(8), deviation)
 
     def below(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
-        pulled = self.layer.pull(rows, rows.mass * (self.gain * (1 + 1e-9)))
+        layer = self.layer.in_precision(rows.values.dtype)
+        pulled = layer.pull(rows, rows.mass * (self.gain * (1 + 1e-9)))
         if self.layer.moves_only:
             return (pulled,), torch.zeros_like(rows.mass)
         return (pulled,), self.loss.rest(rows)
@@ -240,7 +241,7 @@ class AffineRelaxation(Relaxation):
     def single(
         self, index: torch.Tensor, owner: torch.Tensor, sign: torch.Tensor
     ) -> tuple[tuple[Rows, ...], torch.Tensor]:
-        rows = self.layer.single(index, owner)
+        rows = self.layer.in_precision(sign.dtype).single(index, owner)
         if rows is None:
             return super().single(index, owner, sign)
         signed = rows.with_values(rows.values * sign[:, None, None, None], rows.mass)

@@ -262,6 +262,12 @@ class Layer(ABC):
                 changes[item.name] = value.to(device, dtype)
         return dataclasses.replace(self, **changes)
 
+    def in_precision(self: Self, dtype: torch.dtype) -> Self:
+        """This layer with coefficients of ``dtype``, on the host; float64 is the layer itself."""
+        if dtype is torch.float64:
+            return self
+        return self.cached(dtype, lambda: self.to("cpu", dtype))
+
     def cached(self, key: Any, make: Any) -> Any:
         """``make()`` once per layer and key."""
         if key not in self.cache:

@@ -6,10 +6,8 @@ import numpy as np
 import torch
 
 from boundcert.kernels import backend
-from boundcert.layers.base import UNIT
 from boundcert.layers.relaxation import Box, Loss, Relaxation, largest
 from boundcert.layers.rows import Rows, array, planes, up
-from boundcert.layers.spectral import gamma
 
 #: Entries whose lines lie this much closer together than the worst of their sample count as
 #: exact: tighter bounds on them could not be felt.
@@ -72,19 +70,9 @@ def shifted(
     deviation: torch.Tensor,
     outward: float,
 ) -> torch.Tensor:
-    """s·p + t − v, moved outward by what rounding costs a unit of coefficient.
-
-    That is: its own rounding; that of c·s, which acts on δ; and that of summing c·constant over
-    the entries.
-    """
-    moved = slope * point
-    shifted = moved + constant - value
-    terms = point[0].numel() + 32
-    size = (moved.abs() + constant.abs() + value.abs()) * (4 * UNIT)
-    size = size + slope.abs() * deviation * (2 * UNIT) + shifted.abs() * gamma(terms)
-    size = size * (1 + gamma(terms)) + 1e-300
-    # where there is no line, rounding has nothing to add
-    return torch.where(constant.isinf(), constant, shifted + outward * size)
+    """s·p + t − v, (B, *shape), moved outward by what rounding costs; see ``shift_lines``."""
+    arrays = (flat(part) for part in (slope, constant, point, value, deviation))
+    return torch.from_numpy(backend().shift_lines(*arrays, outward)).reshape(slope.shape)
 
 
 def flat(x: torch.Tensor) -> np.ndarray:

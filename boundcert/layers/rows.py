@@ -59,7 +59,7 @@ class Rows:
         """Whole rows from coefficients (R, *shape)."""
         planes = values.reshape(len(owner), *plane_of(shape))
         if mass is None:
-            mass = up(planes.flatten(1).abs().sum(dim=1))
+            mass = up(planes.flatten(1).abs().sum(dim=1, dtype=torch.float64))
         return cls(planes, mass, owner, owner.new_zeros(len(owner), 2), True)
 
     @classmethod
@@ -80,7 +80,7 @@ class Rows:
         values = sign.new_zeros(len(index), channels, 1, 1)
         values[rows, index // (high * wide), 0, 0] = sign
         origin = torch.stack((index // wide % high, index % wide), dim=1)
-        return cls(values, sign.abs(), owner, origin, False)
+        return cls(values, sign.abs().to(torch.float64), owner, origin, False)
 
     def __len__(self) -> int:
         return len(self.owner)

@@ -124,7 +124,8 @@ def test_ball_bounds_hold_and_beat_lines(name: str, seed: int, share: float) -> 
     widest = np.maximum(np.abs(table[:, 0]), np.abs(table[:, 1]))
     square = share * (widest.reshape(3, -1) ** 2).sum(axis=1)
     out, rest, mass = backend(name).pull_ball(rows, owner, origin, table, square)
-    plain = backend(name).pull_lines(rows, owner, origin, *(table[:, 11 + k] for k in range(4)))
+    lines = (np.ascontiguousarray(table[:, 11 + k]) for k in range(4))
+    plain = backend(name).pull_lines(rows, owner, origin, *lines)
     assert (rest >= plain[1] - 1e-12).all()
     assert (mass >= np.abs(out).reshape(len(out), -1).sum(axis=1) * (1 - 1e-12)).all()
     for trial in range(30):
