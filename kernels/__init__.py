@@ -21,6 +21,7 @@ NAMES = (
     "activation_floor",
     "activation_gain",
     "activation_lines",
+    "activation_pencil",
     "activation_range",
     "activation_slopes",
     "dual_norm",
@@ -28,9 +29,11 @@ NAMES = (
     "lrn_gain",
     "margin_distances",
     "pairwise_norms",
+    "pencil_gradient",
     "pool_multiplicity",
     "pull_ball",
     "pull_lines",
+    "pull_pencil",
     "scale",
     "shift_lines",
     "slope_remainder",
@@ -39,8 +42,14 @@ NAMES = (
 
 #: Backend → the modules that define its kernels.
 _MODULES = {
-    "reference": ("ball_reference", "reference", "relax_reference", "rows_reference"),
-    "cpu": ("ball_cpu", "cpu", "relax_cpu", "rows_cpu"),
+    "reference": (
+        "ball_reference",
+        "pencil_reference",
+        "reference",
+        "relax_reference",
+        "rows_reference",
+    ),
+    "cpu": ("ball_cpu", "cpu", "pencil_cpu", "relax_cpu", "rows_cpu"),
     "gpu": ("gpu",),
 }
 

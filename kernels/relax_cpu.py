@@ -16,7 +16,7 @@ BLOCK = 512
 
 
 @njit(cache=True, inline="always")
-def _parameter(array, i):
+def parameter(array, i):
     """Entry i of a parameter, shared or one an entry."""
     return array[0] if array.size == 1 else array[i % array.size]
 
@@ -29,7 +29,7 @@ def activation_range(kind, low, high, a, b, pieces):
     for block in prange((size + BLOCK - 1) // BLOCK):
         i = block * BLOCK % n
         for at in range(block * BLOCK, min(size, (block + 1) * BLOCK)):
-            first, second = _parameter(a, i), _parameter(b, i)
+            first, second = parameter(a, i), parameter(b, i)
             leasts[at], mosts[at] = range_one(kind, lows[at], highs[at], first, second, pieces)
             i = i + 1 if i + 1 < n else 0
     return least, most
@@ -45,7 +45,7 @@ def activation_lines(kind, low, high, a, b, pieces):
     for block in prange((size + BLOCK - 1) // BLOCK):
         i = block * BLOCK % n
         for at in range(block * BLOCK, min(size, (block + 1) * BLOCK)):
-            first, second = _parameter(a, i), _parameter(b, i)
+            first, second = parameter(a, i), parameter(b, i)
             bs[at], bc[at], us[at], uc[at] = lines_one(
                 kind, lows[at], highs[at], first, second, pieces
             )

@@ -25,7 +25,7 @@ def _span(origin, size, limit):
 
 
 @njit(cache=True, inline="always")
-def _runs(rows, origin, height, width):
+def runs(rows, origin, height, width):
     """How a row falls into runs of neighbouring entries on the plane: y0, y1, x0, run length.
 
     Lines that span plane and patch alike are one run.
@@ -45,7 +45,7 @@ def pull_lines(rows, owner, origin, below_slope, below_const, above_slope, above
     low, low_at = below_slope.reshape(-1), below_const.reshape(-1)
     high, high_at = above_slope.reshape(-1), above_const.reshape(-1)
     for r in prange(rows.shape[0]):
-        y0, y1, x0, length = _runs(rows, origin[r], height, width)
+        y0, y1, x0, length = runs(rows, origin[r], height, width)
         row, to = rows[r].reshape(-1), out[r].reshape(-1)
         total, size = 0.0, 0.0
         for k in range(channels):
@@ -74,7 +74,7 @@ def scale(rows, owner, origin, weight):
     samples, channels, height, width = weight.shape
     factor = weight.reshape(-1)
     for r in prange(rows.shape[0]):
-        y0, y1, x0, length = _runs(rows, origin[r], height, width)
+        y0, y1, x0, length = runs(rows, origin[r], height, width)
         row, to = rows[r].reshape(-1), out[r].reshape(-1)
         size = 0.0
         for k in range(channels):
@@ -96,7 +96,7 @@ def scale(rows, owner, origin, weight):
 def dual_norm(rows, origin, plane, q):
     out = np.empty(rows.shape[0])
     for r in prange(rows.shape[0]):
-        y0, y1, x0, length = _runs(rows, origin[r], plane[0], plane[1])
+        y0, y1, x0, length = runs(rows, origin[r], plane[0], plane[1])
         row = rows[r].reshape(-1)
         most, total, square = 0.0, 0.0, 0.0
         for k in range(rows.shape[1]):

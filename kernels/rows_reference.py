@@ -4,7 +4,8 @@ A *row* is a linear functional of one node's value: coefficients on a patch of i
 (channels, height, width). ``rows`` (R, C, h, w) holds them, ``owner`` (R,) int64 the sample each
 belongs to, ``origin`` (R, 2) int64 where the patch starts on the plane (it may start before the
 plane or end behind it: coefficients off the plane mean nothing). Per-sample tensors are
-(B, C, H, W); those the samples share have B = 1. All are C-contiguous. A coefficient of 0 meets no infinity: 0·inf = 0.
+(B, C, H, W); those the samples share have B = 1. All arrays are C-contiguous. A coefficient of 0
+meets no infinity: 0·inf = 0.
 """
 
 from __future__ import annotations

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 
 from boundcert.kernels import backend
 from boundcert.layers.base import UNIT, numel
-from boundcert.layers.relaxation import Box, Loss, Relaxation
+from boundcert.layers.relaxation import Box, Loss, Relaxation, down
 from boundcert.layers.rows import Rows, array, plane_of
 from boundcert.layers.spectral import gamma
 from boundcert.network.graph import Network
@@ -39,6 +39,14 @@ class Linear:
         """Where the bound vanishes, base/slope, rounded down: up to there it is positive."""
         return self.base / self.slope - (self.base / self.slope).abs() * (4 * UNIT)
 
+    def better(self, other: Linear, eps: torch.Tensor) -> Linear:
+        """Row by row the one that is greater at radii eps; nan is the least."""
+        there, here = other.at(eps), self.at(eps)
+        take = (there > here) | here.isnan()
+        return Linear(
+            torch.where(take, other.base, self.base), torch.where(take, other.slope, self.slope)
+        )
+
 
 class Carried(NamedTuple):
     """Rows of the input, their rest (R,), and the most coefficients that a row had on the way."""
@@ -48,12 +56,34 @@ class Carried(NamedTuple):
     widest: int
 
 
+class Choices:
+    """Which lines rows take, by node: mixes (R, C, h, w) in [0, 2], made when first asked for."""
+
+    def __init__(self) -> None:
+        self.mixes: dict[int, torch.Tensor] = {}
+
+    def pull(
+        self, node: int, relaxation: Relaxation, rows: Rows
+    ) -> tuple[tuple[Rows, ...], torch.Tensor]:
+        """The relaxation's operands' rows and rest, with the lines chosen at this node."""
+        if not relaxation.free:
+            return relaxation.below(rows)
+        if node not in self.mixes:
+            self.mixes[node] = relaxation.start(rows).to(torch.float32).requires_grad_()
+        return relaxation.mixed(rows, self.mixes[node])
+
+
+def _below(node: int, relaxation: Relaxation, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
+    return relaxation.below(rows)
+
+
 def carry(
     network: Network,
     relaxations: Sequence[Relaxation | None],
     boxes: Sequence[Box],
     start: dict[int, Rows],
     rest: torch.Tensor,
+    choices: Choices | None = None,
 ) -> Carried:
     """Rows of the input, and the rest, that bound the sum of the rows in ``start`` from below.
 
@@ -69,7 +99,7 @@ def carry(
         relaxation = relaxations[k]
         assert relaxation is not None
         widest = max(widest, rows.values[0].numel())
-        parts, loss = relaxation.below(rows)
+        parts, loss = (choices.pull if choices else _below)(k, relaxation, rows)
         rest = down(rest, loss)
         for i, part in zip(network.nodes[k].inputs, parts):
             if i in pending:
@@ -110,11 +140,6 @@ def joined(one: Rows, other: Rows, shape: tuple[int, ...], box: Box) -> tuple[Ro
     return rows, Loss.of(box.reach * (2 * UNIT), box.deviation).rest(rows)
 
 
-def down(total: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
-    """total + part, rounded down."""
-    return torch.nextafter(total + part, total.new_tensor(-torch.inf))
-
-
 def concretise(rows: Rows, base: torch.Tensor, shape: tuple[int, ...], norm: Norm) -> Linear:
     """min over ‖q‖_p ≤ ε of base + c·q = base − ε‖c‖_q (Hölder, attained)."""
     size = backend().dual_norm(
@@ -124,7 +149,15 @@ def concretise(rows: Rows, base: torch.Tensor, shape: tuple[int, ...], norm: Nor
     return Linear(base, torch.from_numpy(size) * inflation + 1e-290)
 
 
-def blocks(count: int, carried: Callable[[slice], Carried]) -> Iterator[tuple[slice, Carried]]:
+class _Wide(Protocol):
+    @property
+    def widest(self) -> int: ...
+
+
+W = TypeVar("W", bound=_Wide)
+
+
+def blocks(count: int, carried: Callable[[slice], W]) -> Iterator[tuple[slice, W]]:
     """Carry ``count`` rows back a block at a time, so that a block fits :data:`BLOCK_BYTES`.
 
     How wide rows get, from patch to patch, shows only on the way: the first block is small.

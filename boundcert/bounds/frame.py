@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 
 from boundcert.bounds.backward import (
     Carried,
+    Choices,
     Linear,
     blocks,
     carry,
     concretise,
-    down,
     first_rows,
 )
 from boundcert.bounds.clock import Clock
 from boundcert.bounds.prefix import LINEAR, Prefix
 from boundcert.bounds.propagate import Evaluation
+from boundcert.bounds.tune import tune
 from boundcert.layers.base import UNIT, Deviation
-from boundcert.layers.relaxation import Box, Relaxation
+from boundcert.layers.relaxation import Box, Relaxation, down
 from boundcert.layers.rows import Rows
 from boundcert.network.graph import Network
 from boundcert.norms import Norm
+
+#: Rows to begin with, by node, and their rest.
+Start = tuple[dict[int, Rows], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -70,10 +76,21 @@ class Form:
     low: Linear
     high: Linear
 
+    def take(self, samples: torch.Tensor) -> Form:
+        """The bounds of some samples."""
+        return Form(*(Linear(b.base[samples], b.slope[samples]) for b in (self.low, self.high)))
+
     def ends(self, eps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The bounds at radii eps (B,)."""
         wide = eps.reshape(-1, *([1] * (self.low.base.dim() - 1)))
         return self.low.at(wide), -self.high.at(wide)
+
+
+class _Bounded(NamedTuple):
+    """Bounds on rows, and the most coefficients that one had on the way."""
+
+    linear: Linear
+    widest: int
 
 
 @dataclass
@@ -87,6 +104,7 @@ class Frame:
     ball : whether nodes' 2-norms are bounded, too, and relaxations make use of it.
     clock : when to give up.
     precision : of rows. In float32 a frame proves nothing: it scouts.
+    steps : of the ascent that chooses lines, row by row; 0: the lines are what they are.
     """
 
     problem: Problem
@@ -97,6 +115,7 @@ class Frame:
     ball: bool = False
     clock: Clock = field(default_factory=Clock)
     precision: torch.dtype = torch.float64
+    steps: int = 0
 
     @classmethod
     def build(
@@ -107,6 +126,7 @@ class Frame:
         ball: bool = False,
         clock: Clock | None = None,
         precision: torch.dtype = torch.float64,
+        steps: int = 0,
     ) -> Frame:
         """Node by node: an interval, then backward bounds where they would help.
 
@@ -119,7 +139,7 @@ class Frame:
             The clock says so, looked at between blocks of rows.
         """
         clock = clock or Clock()
-        frame = cls(problem, eps, [], [None], ball=ball, clock=clock, precision=precision)
+        frame = cls(problem, eps, [], [None], {}, ball, clock, precision, steps)
         frame.boxes.append(frame._input())
         for k, node in enumerate(problem.network.nodes[1:], start=1):
             assert node.layer is not None
@@ -146,6 +166,18 @@ class Frame:
         size = move.size + problem.evaluation.rounding(k, Norm.L2)
         return replace(box, spread=size * (1 + 4 * UNIT))
 
+    def take(self, samples: torch.Tensor) -> Frame:
+        """What forms and boxes say of some of the samples, with relaxations of their own."""
+        part = replace(
+            self,
+            problem=self.problem.take(samples),
+            eps=self.eps[samples],
+            boxes=[box.take(samples) for box in self.boxes],
+            relaxations=[None] * len(self.relaxations),
+            forms={k: form.take(samples) for k, form in self.forms.items()},
+        )
+        return part.tightened(part.eps)
+
     def tightened(self, eps: torch.Tensor) -> Frame:
         """The frame at radii eps from the forms that are there, without carrying anything back.
 
@@ -153,16 +185,17 @@ class Frame:
         forms are extrapolated, other boxes stretched, to estimate what a frame there would find.
         """
         problem = self.problem
-        frame = Frame(problem, eps, [], [None], self.forms, self.ball, self.clock, self.precision)
+        frame = replace(self, eps=eps, boxes=[], relaxations=[None])
         frame.boxes.append(frame._input())
         stretch = torch.clamp(eps / self.eps, min=1.0)
         for k, node in enumerate(problem.network.nodes[1:], start=1):
             assert node.layer is not None
             relaxation, box = self.relaxations[k], self.boxes[k].stretched(stretch)
-            if not isinstance(node.layer, LINEAR):
+            if relaxation is None or not isinstance(node.layer, LINEAR):
                 relaxation = node.layer.relax(frame._operands(k), problem.values[k])
                 # beyond ε, what the layer cannot give (a negative square) is not to be looked at
-                if node.layer.elementwise or bool((stretch > 1).any()):
+                loose = node.layer.elementwise or bool((stretch > 1).any())
+                if loose and not isinstance(node.layer, LINEAR):
                     box = box.meet(*node.layer.interval(*frame._operands(k)))
             if k in problem.prefix.norms:
                 box = box.meet(*problem.prefix.ends(k, problem.points[k], eps))
@@ -225,22 +258,22 @@ class Frame:
         found = torch.nonzero(wanted)
         owner = found[:, 0].repeat_interleave(2)
         index = found[:, 1].repeat_interleave(2)
-        sign = torch.ones(len(owner), dtype=self.precision)
+        sign = torch.ones(len(owner), dtype=torch.float64)
         sign[1::2] = -1.0
-        base, slope = (torch.empty(len(owner), dtype=torch.float64) for _ in range(2))
-        network = self.problem.network
         point = self.problem.values[node].flatten(1)[owner, index] * sign
+        base, slope = torch.empty_like(sign), torch.empty_like(sign)
 
-        def carried(cut: slice) -> Carried:
-            entries = (index[cut], owner[cut], sign[cut])
-            first, rest = first_rows(network, self.relaxations, self.boxes, node, entries)
-            return carry(network, self.relaxations, self.boxes, first, rest)
+        def bounded(cut: slice) -> _Bounded:
+            def first(precision: torch.dtype) -> Start:
+                entries = (index[cut], owner[cut], sign[cut].to(precision))
+                network = self.problem.network
+                return first_rows(network, self.relaxations, self.boxes, node, entries)
 
-        for cut, found_rows in blocks(len(owner), carried):
             self.clock.check()
-            total = down(point[cut], found_rows.rest)
-            linear = concretise(found_rows.rows, total, network.input_shape, self.problem.norm)
-            base[cut], slope[cut] = linear.base, linear.slope
+            return self._bounded(first, point[cut], owner[cut])
+
+        for cut, part in blocks(len(owner), bounded):
+            base[cut], slope[cut] = part.linear.base, part.linear.slope
         self._keep(node, found, base.reshape(-1, 2), slope.reshape(-1, 2))
 
     def margins(self, label: torch.Tensor) -> Linear:
@@ -251,19 +284,42 @@ class Frame:
         rival = (rival + (rival >= label[:, None])).reshape(-1)
         owner = torch.arange(len(label)).repeat_interleave(classes - 1)
         mine = label[owner]
-        values = torch.zeros(len(owner), classes, dtype=self.precision)
-        values.scatter_(1, mine[:, None], 1.0).scatter_(1, rival[:, None], -1.0)
         logits = self.problem.values[last].reshape(len(label), -1)
-        start = down(logits[owner, mine], -logits[owner, rival])
-        found = carry(
-            network,
-            self.relaxations,
-            self.boxes,
-            {last: Rows.of(values, owner, shape)},
-            torch.zeros(len(owner), dtype=torch.float64),
-        )
-        total = down(start, found.rest)
-        return concretise(found.rows, total, network.input_shape, self.problem.norm)
+
+        def first(precision: torch.dtype) -> Start:
+            values = torch.zeros(len(owner), classes, dtype=precision)
+            values.scatter_(1, mine[:, None], 1.0).scatter_(1, rival[:, None], -1.0)
+            zero = torch.zeros(len(owner), dtype=torch.float64)
+            return {last: Rows.of(values, owner, shape)}, zero
+
+        point = down(logits[owner, mine], -logits[owner, rival])
+        return self._bounded(first, point, owner).linear
+
+    def _bounded(
+        self, first: Callable[[torch.dtype], Start], point: torch.Tensor, owner: torch.Tensor
+    ) -> _Bounded:
+        """Bounds on rows that ``first`` makes in a precision; (R,) values at the sample, owners.
+
+        With steps to tune, the better of the relaxations' own lines (or multipliers) and of the
+        lines that an ascent finds.
+        """
+        network, norm = self.problem.network, self.problem.norm
+
+        def pull(precision: torch.dtype, choices: Choices | None) -> Carried:
+            return carry(network, self.relaxations, self.boxes, *first(precision), choices)
+
+        def linear(found: Carried) -> Linear:
+            return concretise(found.rows, down(point, found.rest), network.input_shape, norm)
+
+        plain = pull(self.precision, None)
+        bound = linear(plain)
+        if self.steps:
+            eps = self.eps[owner]
+            taped = lambda choices: pull(torch.float32, choices)[:2]  # noqa: E731
+            choices = tune(taped, eps, network.input_shape, norm, self.steps)
+            if choices is not None:
+                bound = bound.better(linear(pull(self.precision, choices)), eps)
+        return _Bounded(bound, plain.widest)
 
     def _keep(
         self, node: int, found: torch.Tensor, base: torch.Tensor, slope: torch.Tensor

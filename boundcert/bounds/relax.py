@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
 from boundcert.bounds.clock import Clock
@@ -13,7 +11,7 @@ from boundcert.bounds.methods import Bounds, Limits, Stage
 from boundcert.bounds.prefix import Prefix, prefix
 from boundcert.bounds.primitives import Primitive, primitives
 from boundcert.bounds.propagate import Evaluation
-from boundcert.bounds.root import largest_radius
+from boundcert.bounds.root import Rung, largest_radius
 from boundcert.bounds.walk import Walk
 from boundcert.layers.base import Unsupported
 from boundcert.network.graph import Network
@@ -23,21 +21,7 @@ from boundcert.norms import Norm
 BATCH = 32
 
 
-@dataclass(frozen=True)
-class Rung:
-    """A way to build frames.
-
-    Attributes
-    ----------
-    name : as records name it.
-    ball : whether multipliers make use of the nodes' 2-norms.
-    """
-
-    name: str
-    ball: bool
-
-
-RELAX, OPTIMIZE = Rung("relax", False), Rung("optimize", True)
+RELAX, OPTIMIZE = Rung("relax"), Rung("optimize", ball=True, steps=10, higher=1.15)
 
 
 class Ladder:
@@ -98,6 +82,6 @@ class Ladder:
         result = []
         for rung in self.rungs:
             if not clock.over:
-                known = largest_radius(problem, label, known, rung.ball, clock)
+                known = largest_radius(problem, label, known, rung, clock)
             result.append(known)
         return result

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from boundcert.bounds.backward import Linear
@@ -20,7 +22,7 @@ SCOUTING = 0.5
 #: secant then does the rest.
 LOOK, SHARE = 2e-3, 0.5
 #: How log reach(s)/s falls with log s where nothing is known, and at most.
-STEEP, STEEPEST = 2.0, 50.0
+STEEP, STEEP_TUNED, STEEPEST = 2.0, 6.0, 50.0
 #: Most frames that are built for a sample, and most looks at the margins of one frame.
 MOST_FRAMES, MOST_LOOKS = 14, 6
 #: Where nothing is known below a radius whose reach is not positive, the next look is at this
@@ -35,38 +37,58 @@ ABOVE = 1.0 + 4e-4
 CLIMB, DESCEND = 0.9, 0.7
 #: How far ahead of their radius the first frames look for entries that will become loose.
 AHEAD = (2.0, 1.3, 1.05)
-#: With multipliers the first frame looks so much above what is known.
-HIGHER = 1.25
 #: A step between frames is at most a factor.
 STRIDE = 8.0
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A way to build frames.
+
+    Attributes
+    ----------
+    name : as records name it.
+    ball : whether multipliers make use of the nodes' 2-norms.
+    steps : of the ascent that chooses lines; 0: none.
+    higher : the first frame looks so much above what is known; None: it starts from nothing.
+    """
+
+    name: str
+    ball: bool = False
+    steps: int = 0
+    higher: float | None = None
 
 
 def largest_radius(
     problem: Problem,
     label: torch.Tensor,
     known: torch.Tensor,
-    ball: bool,
+    rung: Rung,
     clock: Clock,
 ) -> torch.Tensor:
     """Radii (B,) proved by relaxation, at least ``known`` (which is proved already).
 
-    ``ball`` lets multipliers see the nodes' 2-norms. When the clock says that time is over, what
-    is proved so far is returned.
+    When the clock says that time is over, what is proved so far is returned.
 
     A frame built at ε proves min(s, reach(s)) for every s ≤ ε, reach(s) being how far its margins
     stay positive with the boxes of radius s. Above ε the same forms only estimate what a frame
     there would find. The radius sought is where the root R(ε) of reach(s) = s is ε itself. Frames
     in float32 find about where that is, and prove nothing; one in float64 a little below it is
-    then mostly enough.
+    then mostly enough. Where lines are chosen by ascent, which costs far more than a proof, every
+    frame proves.
     """
     best = known.clone()
     straight = _reach(Frame.build(problem, torch.zeros_like(known)), label)
-    first = torch.maximum(straight * FIRST, best * (HIGHER if ball else ABOVE))
+    if rung.higher is None:
+        first = torch.maximum(straight * FIRST, best * ABOVE)
+    else:
+        first = torch.where(best > 0, best * rung.higher, straight * FIRST)
     open_ = straight.isfinite() & (first > 0) & first.isfinite()
-    search = _Search(problem, label, straight, best, ball)
-    search.run(torch.nonzero(open_).reshape(-1), first, torch.float32, clock.share(SCOUTING))
-    guess = torch.where(search.seen, search.guess * PROVED, first)
-    search.run(torch.nonzero(open_).reshape(-1), guess, torch.float64, clock)
+    search, rows = _Search(problem, label, straight, best, rung), torch.nonzero(open_).reshape(-1)
+    if not rung.steps:
+        search.run(rows, first, torch.float32, clock.share(SCOUTING))
+        first = torch.where(search.seen, search.guess * PROVED, first)
+    search.run(rows, first, torch.float64, clock)
     return best
 
 
@@ -86,11 +108,12 @@ class _Search:
         label: torch.Tensor,
         straight: torch.Tensor,
         best: torch.Tensor,
-        ball: bool,
+        rung: Rung,
     ) -> None:
-        self.problem, self.label, self.straight, self.ball = problem, label, straight, ball
+        self.problem, self.label, self.straight, self.rung = problem, label, straight, rung
         self.best, self.guess = best, best
-        self.steep = torch.full_like(best, STEEP)
+        self.steep = torch.full_like(best, STEEP_TUNED if rung.steps else STEEP)
+        self.last = (torch.full_like(best, torch.nan), torch.full_like(best, torch.nan))
         self.seen = torch.zeros_like(label, dtype=torch.bool)
 
     def run(
@@ -99,6 +122,7 @@ class _Search:
         """Frames for samples ``rows`` from radii ``guess`` (B,) on, until roots meet radii."""
         self.guess, self.seen = guess.clone(), torch.zeros_like(self.seen)
         proves, enclosure = precision is torch.float64, _Enclosure(guess)
+        above = ABOVE if proves and not self.rung.steps else 1.0
         for turn in range(MOST_FRAMES):
             if not len(rows) or (turn and clock.over):
                 break
@@ -106,20 +130,47 @@ class _Search:
             ahead = 1.0 if proves or turn >= len(AHEAD) else AHEAD[turn]
             try:
                 part = self.problem.take(rows)
-                frame = Frame.build(part, eps, ahead, self.ball, clock, precision)
+                rung = self.rung
+                frame = Frame.build(part, eps, ahead, rung.ball, clock, precision, rung.steps)
             except OutOfTime:
                 break
-            steep = self.steep[rows]
-            proved, root = frame_root(frame, self.label[rows], self.straight[rows], steep)
-            self.steep[rows] = steep
+            proved, root = self._root(frame, rows)
             if proves:
                 self.best[rows] = torch.fmax(self.best[rows], proved)
             self.seen[rows] |= root.isfinite() & (root > 0)
             met = (root <= eps * (1 + GAP_ABOVE)) & (root >= eps * (1 - GAP_BELOW))
             further = torch.maximum(enclosure.next(rows, eps, root), self.best[rows])
-            self.guess[rows] = torch.where(met, root, further * ABOVE if proves else further)
+            self.guess[rows] = torch.where(met, root, further * above)
             clock.step = clock.elapsed - started
             rows = rows[~met]
+
+    def _root(self, frame: Frame, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(proved radius, estimated root), (B,) each, of a frame for some samples.
+
+        Bounds whose lines were chosen for ε are far from the best beyond it: the root is then
+        estimated from the reach at ε alone, and looked for only below, to prove something.
+        """
+        label, straight, steep = self.label[rows], self.straight[rows], self.steep[rows]
+        if not self.rung.steps:
+            proved, root = frame_root(frame, label, straight, steep)
+            self.steep[rows] = steep
+            return proved, root
+        eps = frame.eps
+        reached = _reach(frame, label)
+        log = (reached / eps).log()
+        slope = (self.last[1][rows] - log) / (eps / self.last[0][rows]).log()
+        steep = torch.where(slope.isfinite(), slope.clamp(1.0, STEEPEST), steep)
+        for kept, new in zip((self.steep, *self.last), (steep, eps, log)):
+            kept[rows] = new
+        root = eps * (log / steep).exp().clamp(1 / STRIDE, STRIDE)
+        below = torch.nonzero(~(reached >= eps)).reshape(-1)
+        proved = torch.minimum(eps, reached)
+        if len(below):
+            part = frame.take(below)
+            inside, inner = frame_root(part, label[below], straight[below], steep[below].clone())
+            proved[below] = torch.fmax(proved[below], inside)
+            root[below] = torch.where(log[below].isfinite(), root[below], inner)
+        return proved, root
 
 
 class _Enclosure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -166,10 +167,21 @@ class Elementwise(Layer):
         box = boxes[0]
         lines = self._lines(box.low, box.high)
         if box.spread is None:
-            return Lines(box, value, lines)
+            return Lines(box, value, lines, partial(self._pencil, box))
         cut = torch.minimum(torch.maximum(self._cut(box.point), box.low), box.high)
         left, right = self._lines(box.low, cut), self._lines(cut, box.high)
-        return Ball(box, value, lines, cut, left, right)
+        return Ball(box, value, lines, cut, left, right, partial(self._pencil, box))
+
+    def _pencil(self, box: Box) -> tuple[torch.Tensor, torch.Tensor]:
+        """Lines to choose from (B, 12, *shape), and the mix that :meth:`_lines` is."""
+        table, start = backend().activation_pencil(
+            self.rule.code, flat(box.low), flat(box.high), *self._shape_arguments()
+        )
+        shape = box.low.shape
+        return (
+            torch.from_numpy(table).reshape(shape[0], 12, *shape[1:]),
+            torch.from_numpy(start).reshape(shape),
+        )
 
     def _lines(self, low: torch.Tensor, high: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Lines below and above over [low, high]: slope, constant, slope, constant."""

@@ -19,6 +19,7 @@ from boundcert.layers.base import UNIT, Deviation, Ends, Layer, Reach, Site, nor
 from boundcert.layers.relaxation import NUDGE, Box, Loss, Relaxation, largest
 from boundcert.layers.rows import Rows
 from boundcert.layers.spectral import gamma, spectral_norm_bound
+from boundcert.layers.tape import Transposed
 from boundcert.norms import Norm
 
 Transform = Callable[[torch.Tensor], torch.Tensor]
@@ -205,7 +206,8 @@ class Affine(Layer):
 
     def pull(self, rows: Rows, mass: torch.Tensor) -> Rows:
         """Aᵀ c for every row, of at most the given mass."""
-        pulled = self.transpose(rows.flat(self.out_shape))
+        flat = rows.flat(self.out_shape)
+        pulled = Transposed.apply(flat, self) if flat.requires_grad else self.transpose(flat)
         return Rows.of(pulled, rows.owner, self.in_shape, mass)
 
     def single(self, index: torch.Tensor, owner: torch.Tensor) -> Rows | None:

@@ -11,6 +11,8 @@ above on each part; the inner minimum is then that of two parabolas.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
@@ -34,6 +36,7 @@ class Ball(Lines):
     lines : over the whole box.
     cut : where the box is cut in two (B, *shape), inside the box.
     left, right : lines over the two parts.
+    pencil : as for :class:`Lines`.
     """
 
     def __init__(
@@ -44,8 +47,9 @@ class Ball(Lines):
         cut: torch.Tensor,
         left: LinesOf,
         right: LinesOf,
+        pencil: Callable[[], tuple[torch.Tensor, torch.Tensor]] | None = None,
     ) -> None:
-        super().__init__(box, value, lines)
+        super().__init__(box, value, lines, pencil)
         assert box.spread is not None
         deviation = box.deviation
         # a cut that was rounded lets one part's lines be used a hair beyond it

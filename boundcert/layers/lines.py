@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
+
 import numpy as np
 import torch
 
 from boundcert.kernels import backend
 from boundcert.layers.relaxation import Box, Loss, Relaxation, largest
 from boundcert.layers.rows import Rows, array, planes, up
+from boundcert.layers.tape import Pencilled
 
 #: Entries whose lines lie this much closer together than the worst of their sample count as
 #: exact: tighter bounds on them could not be felt.
@@ -25,11 +29,19 @@ class Lines(Relaxation):
     value : v (B, *shape), the value computed at the sample.
     lines : below slope, below constant, above slope, above constant, (B, *shape) each; a constant
         of ∓∞ is no line.
+    pencil : makes further lines to choose from, (B, 12, *shape), and the mix (B, *shape) of
+        ``lines``; see the kernels ``activation_pencil`` and ``pull_pencil``.
     """
 
-    def __init__(self, box: Box, value: torch.Tensor, lines: tuple[torch.Tensor, ...]) -> None:
+    def __init__(
+        self,
+        box: Box,
+        value: torch.Tensor,
+        lines: tuple[torch.Tensor, ...],
+        pencil: Callable[[], tuple[torch.Tensor, torch.Tensor]] | None = None,
+    ) -> None:
         super().__init__(tuple(box.low.shape[1:]))
-        self.box, self.lines = box, lines
+        self.box, self.value, self.lines, self.pencil = box, value, lines, pencil
         deviation = box.deviation
         below, low_at, above, high_at = lines
         low_at = shifted(below, low_at, box.point, value, deviation, -1.0)
@@ -40,6 +52,36 @@ class Lines(Relaxation):
     def below(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
         out, rest = pulled(rows, self.arguments)
         return (out,), rest - self.dust[rows.owner]
+
+    @property
+    def free(self) -> bool:
+        return self.pencil is not None
+
+    @cached_property
+    def _pencil(self) -> tuple[np.ndarray, torch.Tensor]:
+        """The pencil as the kernel takes it, of deviations; the mix to start from."""
+        assert self.pencil is not None
+        table, start = self.pencil()
+        parts = []
+        for k in range(0, 12, 2):
+            outward = -1.0 if k < 6 else 1.0
+            slope, constant = table[:, k], table[:, k + 1]
+            deviation = self.box.deviation
+            moved = shifted(slope, constant, self.box.point, self.value, deviation, outward)
+            parts += [planes(slope), planes(moved)]
+        return np.ascontiguousarray(np.stack(parts, axis=1)), start
+
+    def start(self, rows: Rows) -> torch.Tensor:
+        return rows.patches(self._pencil[1])
+
+    def mixed(self, rows: Rows, mix: torch.Tensor) -> tuple[tuple[Rows, ...], torch.Tensor]:
+        table = self._pencil[0]
+        if mix.requires_grad:
+            out, rest = Pencilled.apply(rows.values, mix, *rows.place(), table)
+            return (rows.with_values(out, rows.mass),), rest
+        found = backend().pull_pencil(array(rows.values), *rows.place(), array(mix), table)
+        out, rest, mass = (torch.from_numpy(part) for part in found)
+        return (rows.with_values(out, up(mass)),), rest - self.dust[rows.owner]
 
     def loose(self) -> tuple[torch.Tensor | None, ...]:
         gap = self.gap()
@@ -55,6 +97,11 @@ class Lines(Relaxation):
 
 def pulled(rows: Rows, lines: tuple[np.ndarray, ...]) -> tuple[Rows, torch.Tensor]:
     """Rows through lines below and above, as the kernel ``pull_lines`` takes them; the rest."""
+    if rows.values.requires_grad:
+        table = np.stack([*lines[:2] * 3, *lines[2:] * 3], axis=1)
+        mix = torch.zeros_like(rows.values)
+        out, rest = Pencilled.apply(rows.values, mix, *rows.place(), np.ascontiguousarray(table))
+        return rows.with_values(out, rows.mass), rest
     out, rest, mass = (
         torch.from_numpy(part)
         for part in backend().pull_lines(array(rows.values), *rows.place(), *lines)

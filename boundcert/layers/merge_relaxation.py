@@ -8,7 +8,7 @@ import torch
 
 from boundcert.layers.base import UNIT
 from boundcert.layers.lines import pulled
-from boundcert.layers.relaxation import Box, Loss, Relaxation, largest
+from boundcert.layers.relaxation import Box, Loss, Relaxation, down, largest
 from boundcert.layers.rows import Rows, planes
 from boundcert.layers.spectral import gamma
 
@@ -118,7 +118,7 @@ class Bilinear(Relaxation):
         for slope, part in zip(self.slopes, self.parts):
             out, loss = part(rows.scaled(slope))
             found.append(out)
-            rest = torch.nextafter(rest + loss, rest.new_tensor(-torch.inf))
+            rest = down(rest, loss)
         return tuple(found), rest
 
     def loose(self) -> tuple[torch.Tensor | None, ...]:

@@ -107,9 +107,28 @@ class Relaxation(ABC):
         """:meth:`below` for the rows sign·e_index, (R,) flat indices of the layer's output."""
         return self.below(Rows.units(index, owner, sign, self.shape))
 
+    @property
+    def free(self) -> bool:
+        """Whether :meth:`mixed` leaves a choice of lines."""
+        return False
+
+    def start(self, rows: Rows) -> torch.Tensor:
+        """The mix (R, C, h, w) that makes :meth:`mixed` the same as :meth:`below`."""
+        raise NotImplementedError
+
+    def mixed(self, rows: Rows, mix: torch.Tensor) -> tuple[tuple[Rows, ...], torch.Tensor]:
+        """:meth:`below` with the lines that a mix in [0, 2] says, coefficient by coefficient."""
+        raise NotImplementedError
+
     def loose(self) -> tuple[torch.Tensor | None, ...]:
         """For each operand the entries (B, *shape) whose tighter bounds would help; None: none."""
         return (None,)
+
+
+def down(total: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
+    """total + part, rounded down (on a tape, where nothing is proved, plainly)."""
+    added = total + part
+    return added if added.requires_grad else torch.nextafter(added, added.new_tensor(-torch.inf))
 
 
 @dataclass(frozen=True)

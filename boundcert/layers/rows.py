@@ -16,6 +16,7 @@ import torch
 
 from boundcert.kernels import backend
 from boundcert.layers.base import numel
+from boundcert.layers.tape import Moved, gather
 
 Plane = tuple[int, int, int]
 
@@ -104,10 +105,22 @@ class Rows:
         self, origin: torch.Tensor, plane: Plane, patch: tuple[int, int], whole: bool
     ) -> Rows:
         """The same coefficients in patches that start elsewhere and hold the old ones."""
-        columns = self.values.permute(1, 0, 2, 3).reshape(plane[0], 1, 1, len(self), *self.patch)
-        values = self.values.new_zeros(len(self), plane[0], *patch)
-        fold(columns, self.origin, origin, plane, (1, 1), (1, 1), values)
+
+        def move(values: torch.Tensor) -> torch.Tensor:
+            columns = values.permute(1, 0, 2, 3).reshape(plane[0], 1, 1, len(self), *self.patch)
+            out = values.new_zeros(len(self), plane[0], *patch)
+            fold(columns, self.origin, origin, plane, (1, 1), (1, 1), out)
+            return out
+
+        taped = self.values.requires_grad
+        values = Moved.apply(self.values, self.origin, origin, move) if taped else move(self.values)
         return Rows(values, self.mass, self.owner, origin, whole)
+
+    def patches(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The entries (R, C, h, w) of a per-sample tensor (B or 1, *shape) that rows act on."""
+        planes = tensor.reshape(len(tensor), *plane_of(tuple(tensor.shape[1:])))
+        owner = self.owner % len(planes)
+        return planes[owner] if self.whole else gather(planes, owner, self.origin, self.patch)
 
     def with_values(self, values: torch.Tensor, mass: torch.Tensor) -> Rows:
         """Other coefficients at the same place."""
@@ -154,6 +167,9 @@ class Rows:
 
     def scaled(self, weight: torch.Tensor) -> Rows:
         """Each coefficient times ``weight`` (B or 1, *shape), rounded once."""
+        if self.values.requires_grad:
+            factor = self.patches(weight).to(self.values.dtype)
+            return self.with_values(self.values * factor, self.mass)
         out, mass = backend().scale(array(self.values), *self.place(), planes(weight))
         return self.with_values(torch.from_numpy(out), up(torch.from_numpy(mass)))
 
