@@ -147,6 +147,9 @@ class Frame:
             relaxation = node.layer.relax(frame._operands(k, ahead), value)
             if frame._refine(node.inputs, relaxation) or ahead != 1.0:
                 relaxation = node.layer.relax(frame._operands(k), value)
+            # what is loose still is worth an ascent
+            if steps and frame._refine(node.inputs, relaxation, steps):
+                relaxation = node.layer.relax(frame._operands(k), value)
             frame.relaxations.append(relaxation)
             if k in problem.prefix.norms:
                 ends = problem.prefix.ends(k, problem.points[k], eps)
@@ -218,15 +221,15 @@ class Frame:
         inputs = self.problem.network.nodes[k].inputs
         return tuple(self.boxes[i].stretched(stretch) for i in inputs)
 
-    def _refine(self, inputs: tuple[int, ...], relaxation: Relaxation) -> bool:
+    def _refine(self, inputs: tuple[int, ...], relaxation: Relaxation, steps: int = 0) -> bool:
         """Bound the operands' loose entries backward; whether anything was done."""
         done = False
         for i, mask in zip(inputs, relaxation.loose()):
             if mask is not None:
-                done |= self._tighten(i, mask.flatten(1))
+                done |= self._tighten(i, mask.flatten(1), steps)
         return done
 
-    def _tighten(self, node: int, wanted: torch.Tensor) -> bool:
+    def _tighten(self, node: int, wanted: torch.Tensor, steps: int) -> bool:
         """Bound the wanted entries (B, n) of a node backward; whether anything was done.
 
         The range of an activation over its operand's bounds is as good as a line of it carried
@@ -239,21 +242,21 @@ class Frame:
         if node in self.problem.prefix.norms:
             return False
         if layer is not None and layer.elementwise and not isinstance(layer, LINEAR):
-            done = self._tighten(inputs[0], wanted)
+            done = self._tighten(inputs[0], wanted, steps)
             if done:
                 self.relaxations[node] = layer.relax(
                     self._operands(node), self.problem.values[node]
                 )
                 self.boxes[node] = self.boxes[node].meet(*layer.interval(*self._operands(node)))
             return done
-        if node in self.forms:
+        if node in self.forms and not steps:
             wanted = wanted & ~self.forms[node].low.base.flatten(1).isfinite()
         if not bool(wanted.any()):
             return False
-        self._bound(node, wanted)
+        self._bound(node, wanted, steps)
         return True
 
-    def _bound(self, node: int, wanted: torch.Tensor) -> None:
+    def _bound(self, node: int, wanted: torch.Tensor, steps: int) -> None:
         """Backward bounds on the wanted entries (B, n) of a node."""
         found = torch.nonzero(wanted)
         owner = found[:, 0].repeat_interleave(2)
@@ -270,7 +273,7 @@ class Frame:
                 return first_rows(network, self.relaxations, self.boxes, node, entries)
 
             self.clock.check()
-            return self._bounded(first, point[cut], owner[cut])
+            return self._bounded(first, point[cut], owner[cut], steps)
 
         for cut, part in blocks(len(owner), bounded):
             base[cut], slope[cut] = part.linear.base, part.linear.slope
@@ -293,10 +296,14 @@ class Frame:
             return {last: Rows.of(values, owner, shape)}, zero
 
         point = down(logits[owner, mine], -logits[owner, rival])
-        return self._bounded(first, point, owner).linear
+        return self._bounded(first, point, owner, self.steps).linear
 
     def _bounded(
-        self, first: Callable[[torch.dtype], Start], point: torch.Tensor, owner: torch.Tensor
+        self,
+        first: Callable[[torch.dtype], Start],
+        point: torch.Tensor,
+        owner: torch.Tensor,
+        steps: int,
     ) -> _Bounded:
         """Bounds on rows that ``first`` makes in a precision; (R,) values at the sample, owners.
 
@@ -313,10 +320,10 @@ class Frame:
 
         plain = pull(self.precision, None)
         bound = linear(plain)
-        if self.steps:
+        if steps:
             eps = self.eps[owner]
             taped = lambda choices: pull(torch.float32, choices)[:2]  # noqa: E731
-            choices = tune(taped, eps, network.input_shape, norm, self.steps)
+            choices = tune(taped, eps, network.input_shape, norm, steps)
             if choices is not None:
                 bound = bound.better(linear(pull(self.precision, choices)), eps)
         return _Bounded(bound, plain.widest)

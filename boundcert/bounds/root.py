@@ -35,6 +35,8 @@ ABOVE = 1.0 + 4e-4
 #: Until the radius sought is enclosed, the next frame goes this power of R/ε further, where R is
 #: the root that the frame at ε found: above ε, and below.
 CLIMB, DESCEND = 0.9, 0.7
+#: The same where R is an estimate: a little past it, so as to enclose it.
+BEYOND = 1.1
 #: How far ahead of their radius the first frames look for entries that will become loose.
 AHEAD = (2.0, 1.3, 1.05)
 #: A step between frames is at most a factor.
@@ -121,8 +123,9 @@ class _Search:
     ) -> None:
         """Frames for samples ``rows`` from radii ``guess`` (B,) on, until roots meet radii."""
         self.guess, self.seen = guess.clone(), torch.zeros_like(self.seen)
-        proves, enclosure = precision is torch.float64, _Enclosure(guess)
-        above = ABOVE if proves and not self.rung.steps else 1.0
+        proves, tuned = precision is torch.float64, self.rung.steps > 0
+        enclosure = _Enclosure(guess, *((BEYOND, BEYOND) if tuned else (CLIMB, DESCEND)))
+        above = ABOVE if proves and not tuned else 1.0
         for turn in range(MOST_FRAMES):
             if not len(rows) or (turn and clock.over):
                 break
@@ -176,7 +179,8 @@ class _Search:
 class _Enclosure:
     """Where R(ε) = ε lies: log ε and log R/ε at the nearest frame on each side."""
 
-    def __init__(self, like: torch.Tensor) -> None:
+    def __init__(self, like: torch.Tensor, climb: float, descend: float) -> None:
+        self.climb, self.descend = climb, descend
         self.below = torch.full_like(like, -torch.inf)
         self.above = torch.full_like(like, torch.inf)
         self.rise, self.fall = torch.zeros_like(like), torch.zeros_like(like)
@@ -201,7 +205,7 @@ class _Enclosure:
         low, high = self.below[rows], self.above[rows]
         rise, fall = self.rise[rows], self.fall[rows]
         share = (rise / (rise - fall)).nan_to_num(0.5).clamp(0.02, 0.98)
-        open_ = here + gap * torch.where(gap >= 0, CLIMB, DESCEND)
+        open_ = here + gap * torch.where(gap >= 0, self.climb, self.descend)
         enclosed = low.isfinite() & high.isfinite()
         return torch.where(enclosed, low + share * (high - low), open_).exp()
 
