@@ -10,11 +10,18 @@ class OutOfTime(Exception):
 
 
 class Clock:
-    """Counts from its making; ``seconds`` None: as much time as it needs."""
+    """Counts from its making; ``seconds`` None: as much time as it needs.
+
+    Attributes
+    ----------
+    step : seconds that the last step took.
+    frame : seconds that a plain frame of one sample took.
+    reserve : seconds to be kept for finishing.
+    """
 
     def __init__(self, seconds: float | None = None) -> None:
         self.start, self.seconds = time.monotonic(), seconds
-        self.step = 0.0
+        self.step = self.frame = self.reserve = 0.0
 
     @property
     def elapsed(self) -> float:
@@ -25,6 +32,11 @@ class Clock:
     def over(self) -> bool:
         """Whether another step as long as the last would take too long."""
         return self.seconds is not None and self.elapsed + self.step > self.seconds
+
+    @property
+    def short(self) -> bool:
+        """Whether no more is left than the reserve."""
+        return self.seconds is not None and self.elapsed > self.seconds - self.reserve
 
     def share(self, part: float) -> Clock:
         """A clock that ends when this share of the time left is used up."""

@@ -29,9 +29,8 @@ RISING_IF = frozenset({"LeakyRelu", "PRelu", "Elu", "Selu", "HardSigmoid"})
 
 
 #: A tree of pairwise maxima sees how the entries of a window move together, but adds up what each
-#: of its levels loses: windows of more entries, many of them as good as tied, are better relaxed
-#: as a whole.
-TREE_ENTRIES = 4
+#: of its levels loses: windows of more entries than this are relaxed as a whole.
+TREE_ENTRIES = 1
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from boundcert.norms import Norm
 BATCH = 32
 
 
-RELAX, OPTIMIZE = Rung("relax"), Rung("optimize", ball=True, steps=10, higher=1.15)
+RELAX, OPTIMIZE = Rung("relax"), Rung("optimize", ball=True, steps=6)
 
 
 class Ladder:

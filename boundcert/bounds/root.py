@@ -9,6 +9,7 @@ import torch
 from boundcert.bounds.backward import Linear
 from boundcert.bounds.clock import Clock, OutOfTime
 from boundcert.bounds.frame import Frame, Problem
+from boundcert.norms import Norm
 
 #: A frame whose root lies so close above or below its radius is the last: what is proved is the
 #: radius in the first case, and in the second the root, whose error is a fraction of the gap.
@@ -39,6 +40,15 @@ CLIMB, DESCEND = 0.9, 0.7
 BEYOND = 1.1
 #: How far ahead of their radius the first frames look for entries that will become loose.
 AHEAD = (2.0, 1.3, 1.05)
+#: With an ascent the first frame looks so much above what is known.
+HIGHER, HIGHER_LINF = 1.15, 1.05
+#: A radius that is so little above what is known: a frame there that finds less is the last.
+HOPELESS = 1.002
+#: With so many frames of ascent in mind the time left is shared out; a step of the ascent takes so
+#: many times a plain frame; fewer steps are not worth it.
+TUNED_FRAMES, STEP_COST, LEAST_STEPS = 1.5, 1.6, 2
+#: Plain frames whose time an ascent leaves, to finish what it has begun.
+RESERVE = 1.5
 #: A step between frames is at most a factor.
 STRIDE = 8.0
 
@@ -52,13 +62,11 @@ class Rung:
     name : as records name it.
     ball : whether multipliers make use of the nodes' 2-norms.
     steps : of the ascent that chooses lines; 0: none.
-    higher : the first frame looks so much above what is known; None: it starts from nothing.
     """
 
     name: str
     ball: bool = False
     steps: int = 0
-    higher: float | None = None
 
 
 def largest_radius(
@@ -81,15 +89,19 @@ def largest_radius(
     """
     best = known.clone()
     straight = _reach(Frame.build(problem, torch.zeros_like(known)), label)
-    if rung.higher is None:
-        first = torch.maximum(straight * FIRST, best * ABOVE)
+    if rung.steps:
+        higher = HIGHER_LINF if problem.norm is Norm.LINF else HIGHER
+        first = torch.where(best > 0, best * higher, straight * FIRST)
     else:
-        first = torch.where(best > 0, best * rung.higher, straight * FIRST)
+        first = torch.maximum(straight * FIRST, best * ABOVE)
     open_ = straight.isfinite() & (first > 0) & first.isfinite()
     search, rows = _Search(problem, label, straight, best, rung), torch.nonzero(open_).reshape(-1)
     if not rung.steps:
-        search.run(rows, first, torch.float32, clock.share(SCOUTING))
+        scouting = clock.share(SCOUTING)
+        search.run(rows, first, torch.float32, scouting)
+        clock.frame = scouting.frame
         first = torch.where(search.seen, search.guess * PROVED, first)
+        rows = rows[~(search.seen & (first <= best))[rows]]
     search.run(rows, first, torch.float64, clock)
     return best
 
@@ -132,9 +144,7 @@ class _Search:
             started, eps = clock.elapsed, self.guess[rows]
             ahead = 1.0 if proves or turn >= len(AHEAD) else AHEAD[turn]
             try:
-                part = self.problem.take(rows)
-                rung = self.rung
-                frame = Frame.build(part, eps, ahead, rung.ball, clock, precision, rung.steps)
+                frame = self._frame(rows, eps, ahead, clock, precision)
             except OutOfTime:
                 break
             proved, root = self._root(frame, rows)
@@ -142,10 +152,36 @@ class _Search:
                 self.best[rows] = torch.fmax(self.best[rows], proved)
             self.seen[rows] |= root.isfinite() & (root > 0)
             met = (root <= eps * (1 + GAP_ABOVE)) & (root >= eps * (1 - GAP_BELOW))
+            # as low as need be, and not as far as is known: more frames would find no more
+            met |= (eps <= self.best[rows] * HOPELESS) & ~(root > eps)
             further = torch.maximum(enclosure.next(rows, eps, root), self.best[rows])
             self.guess[rows] = torch.where(met, root, further * above)
             clock.step = clock.elapsed - started
+            if not tuned:
+                clock.frame = clock.step / len(rows)
             rows = rows[~met]
+
+    def _frame(
+        self,
+        rows: torch.Tensor,
+        eps: torch.Tensor,
+        ahead: float,
+        clock: Clock,
+        precision: torch.dtype,
+    ) -> Frame:
+        """The frame of some samples at radii eps, with as many steps as the time left allows."""
+        steps = self.rung.steps
+        if steps and clock.seconds is not None:
+            share = (clock.seconds - clock.elapsed) / TUNED_FRAMES
+            afforded = (share / max(clock.frame * len(rows), 1e-9) - 1) / STEP_COST
+            if afforded < LEAST_STEPS:
+                raise OutOfTime
+            steps = int(min(steps, afforded))
+            clock.reserve = RESERVE * clock.frame * len(rows)
+        # multipliers have nothing to see where all entries may be far out together
+        ball = self.rung.ball and self.problem.norm is not Norm.LINF
+        problem = self.problem.take(rows)
+        return Frame.build(problem, eps, ahead, ball, clock, precision, steps)
 
     def _root(self, frame: Frame, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(proved radius, estimated root), (B,) each, of a frame for some samples.

@@ -15,7 +15,7 @@ from boundcert.layers.rows import Rows, plane_of
 from boundcert.norms import Norm
 
 #: First step in a mix, and what is left of it after each.
-RATE, DECAY = 0.8, 0.9
+RATE, DECAY = 1.5, 0.9
 #: Decay of the running means of gradients and of their squares (Adam, arXiv 1412.6980).
 MEAN, SQUARE = 0.8, 0.9
 

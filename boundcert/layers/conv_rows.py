@@ -5,6 +5,7 @@ A row that lives on a patch stays on one: the patch of its receptive field.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -17,6 +18,8 @@ from boundcert.layers.windows import Windows
 COLUMN_BYTES = 4 * 2**20
 #: A patch that covers this share of the plane is carried as the whole plane.
 WHOLE = 0.8
+#: The library's transposed convolution pays off from so many channels of its result on.
+WIDE = 8
 
 
 def transposed(
@@ -41,7 +44,9 @@ def transposed(
     # (groups, taps of a group, outputs of a group)
     matrix = weight.reshape(groups, -1, taps).transpose(1, 2).contiguous()
     place = _receptive(rows, mass, windows, plane)
-    if rows.values.dtype is torch.float32:
+    outputs = weight.shape[1] * math.prod(windows.stride)
+    fast = rows.values.dtype is torch.float32 and outputs >= WIDE
+    if fast or rows.values.requires_grad:
         return _library(rows, weight, windows, groups, place.rows)
     shape = (plane[0], *windows.kernel, -1, high, wide)
     step = max(1, COLUMN_BYTES // max(8 * taps * groups * high * wide, 1))

@@ -10,6 +10,7 @@ from boundcert.layers.lines import pulled, shifted
 from boundcert.layers.relaxation import Box, Loss, Relaxation
 from boundcert.layers.rows import Rows, planes
 from boundcert.layers.spectral import gamma
+from boundcert.layers.windows import Windows
 
 
 class WindowMaximum(Relaxation):
@@ -23,10 +24,13 @@ class WindowMaximum(Relaxation):
 
     Parameters
     ----------
+    windows : over the planes of the operand.
     table : (windows, entries) flat indices on a plane, −1 for padding.
     """
 
-    def __init__(self, box: Box, value: torch.Tensor, table: torch.Tensor) -> None:
+    def __init__(
+        self, box: Box, value: torch.Tensor, windows: Windows, table: torch.Tensor
+    ) -> None:
         super().__init__(tuple(value.shape[1:]))
         self.shape_in = tuple(box.low.shape[1:])
         count = len(table)
@@ -42,6 +46,7 @@ class WindowMaximum(Relaxation):
         self.least = _rank(low, real).argmax(dim=-1)
         self.most = _rank(high, real).argmax(dim=-1)
         places = table.expand(*low.shape[:2], *table.shape)
+        self.windows = windows
         self.place_low = places.gather(-1, self.least[..., None])[..., 0]
         self.place_high = places.gather(-1, self.most[..., None])[..., 0]
         top = high.gather(-1, self.most[..., None])[..., 0]
@@ -74,6 +79,8 @@ class WindowMaximum(Relaxation):
         self.tied = _spread(~exact, table, self.size).reshape(len(value), *self.shape_in)
 
     def below(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
+        if not rows.whole:
+            return self._below_patches(rows)
         whole = rows.spread((rows.values.shape[1], *self.arguments[0].shape[2:]))
         out, rest = pulled(whole, self.arguments)
         channels = self.place_low.shape[1]
@@ -82,6 +89,25 @@ class WindowMaximum(Relaxation):
         index = torch.where(signs > 0, self.place_low[rows.owner], self.place_high[rows.owner])
         total = values.new_zeros(len(rows), channels, self.size).scatter_add(2, index, values)
         found = Rows.of(total, rows.owner, self.shape_in, out.mass)
+        return (found,), rest + self.loss.rest(found)
+
+    def _below_patches(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
+        """:meth:`below` on patches: a window's entries keep their places in its patch."""
+        w = self.windows
+        out, rest = pulled(rows, self.arguments)
+        taps = (rows.patches(tap.unflatten(2, w.out)) for tap in (self.least, self.most))
+        tap = torch.where(rows.values > 0, *taps)
+        high, wide = rows.patch
+        (down, across), (tall, broad) = w.stride, w.extent
+        size = ((high - 1) * down + tall, (wide - 1) * across + broad)
+        row = torch.arange(high)[:, None] * down + tap // w.kernel[1] * w.dilation[0]
+        column = torch.arange(wide) * across + tap % w.kernel[1] * w.dilation[1]
+        index = (row * size[1] + column).flatten(2)
+        values = out.values.flatten(2)
+        total = values.new_zeros(*values.shape[:2], size[0] * size[1]).scatter_add(2, index, values)
+        first = rows.origin * torch.tensor(w.stride) - torch.tensor(w.before)
+        patch = total.reshape(*values.shape[:2], *size)
+        found = Rows(patch, out.mass, rows.owner, first, False)
         return (found,), rest + self.loss.rest(found)
 
     def loose(self) -> tuple[torch.Tensor | None, ...]:
