@@ -33,6 +33,7 @@ NAMES = (
     "pool_multiplicity",
     "pull_ball",
     "pull_lines",
+    "pull_maximum",
     "pull_pencil",
     "scale",
     "shift_lines",
@@ -44,12 +45,13 @@ NAMES = (
 _MODULES = {
     "reference": (
         "ball_reference",
+        "maximum_reference",
         "pencil_reference",
         "reference",
         "relax_reference",
         "rows_reference",
     ),
-    "cpu": ("ball_cpu", "cpu", "pencil_cpu", "relax_cpu", "rows_cpu"),
+    "cpu": ("ball_cpu", "cpu", "maximum_cpu", "pencil_cpu", "relax_cpu", "rows_cpu"),
     "gpu": ("gpu",),
 }
 

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit, prange
 
 from .ball_reference import ABOVE, BASE, BELOW, EPS, FIRST, HALVINGS, HIGH, LAST, LOW, SPLIT
-from .rows_cpu import _span
+from .rows_cpu import span
 
 
 @njit(cache=True, inline="always")
@@ -89,8 +89,8 @@ def pull_ball(rows, owner, origin, table, square):
     height, width = table.shape[3], table.shape[4]
     for r in prange(rows.shape[0]):
         s, top, left = owner[r], origin[r, 0], origin[r, 1]
-        y0, y1 = _span(top, rows.shape[2], height)
-        x0, x1 = _span(left, rows.shape[3], width)
+        y0, y1 = span(top, rows.shape[2], height)
+        x0, x1 = span(left, rows.shape[3], width)
         most = rows.shape[1] * max(y1 - y0, 0) * max(x1 - x0, 0)
         c, t = np.empty(most), np.empty((most, 8))
         place = np.empty(most, dtype=np.int64)

@@ -18,7 +18,7 @@ ANY_ORDER = {"reassoc", "nsz", "contract"}
 
 
 @njit(cache=True, inline="always")
-def _span(origin, size, limit):
+def span(origin, size, limit):
     """First and last-plus-one position of a patch that lie on the plane."""
     first = max(0, -origin)
     return first, max(first, min(size, limit - origin))
@@ -30,8 +30,8 @@ def runs(rows, origin, height, width):
 
     Lines that span plane and patch alike are one run.
     """
-    y0, y1 = _span(origin[0], rows.shape[2], height)
-    x0, x1 = _span(origin[1], rows.shape[3], width)
+    y0, y1 = span(origin[0], rows.shape[2], height)
+    x0, x1 = span(origin[1], rows.shape[3], width)
     if x1 - x0 == width and rows.shape[3] == width:
         return y0, min(y0 + 1, y1), 0, (y1 - y0) * width
     return y0, y1, x0, x1 - x0

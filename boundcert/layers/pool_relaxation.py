@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 
-from boundcert.layers.base import UNIT
+from boundcert.kernels import backend
+from boundcert.layers.base import UNIT, numel
 from boundcert.layers.lines import pulled, shifted
-from boundcert.layers.relaxation import Box, Loss, Relaxation
-from boundcert.layers.rows import Rows, planes
+from boundcert.layers.relaxation import NUDGE, Box, Loss, Relaxation
+from boundcert.layers.rows import Rows, array, plane_of, planes, up
 from boundcert.layers.spectral import gamma
 from boundcert.layers.windows import Windows
 
@@ -20,7 +24,8 @@ class WindowMaximum(Relaxation):
     u_i and U ≥ u_j for all the others: max_j z_j ≤ max(z_i, U), a convex function of z_i, so at
     most its chord over [l_i, u_i]: U' + (u_i − U')/(u_i − l_i)·(z_i − l_i), U' = max(U, l_i).
     Where l_i ≥ U that is z_i. Never above the constant u_i that is usual, and never above the
-    window maximum of the boxes.
+    window maximum of the boxes. Where the operand's 2-norm is bounded, too, windows may take the
+    dual bound of the kernel ``pull_maximum`` instead.
 
     Parameters
     ----------
@@ -35,23 +40,19 @@ class WindowMaximum(Relaxation):
         self.shape_in = tuple(box.low.shape[1:])
         count = len(table)
         self.size = box.low[0].numel() // (value[0].numel() // count)
-
-        def entries(x: torch.Tensor, fill: float) -> torch.Tensor:
-            flat = F.pad(x.reshape(len(x), -1, self.size), (0, 1), value=fill)
-            return flat[:, :, table]
-
-        low, high = entries(box.low, -torch.inf), entries(box.high, -torch.inf)
+        self.box, self.value, self.windows, self.table = box, value, windows, table
+        self.square: np.ndarray | None = None
+        if box.spread is not None:
+            # an entry counts as often as it sits in windows
+            square = box.spread * box.spread * (windows.multiplicity() * (1 + 8 * UNIT)) + 1e-290
+            self.square = array(torch.where(square.isfinite(), square, torch.inf))
+        low, high = self._entries(box.low, -torch.inf), self._entries(box.high, -torch.inf)
         # an entry without a bound still comes before padding
         real = (table >= 0).expand(low.shape)
-        self.least = _rank(low, real).argmax(dim=-1)
-        self.most = _rank(high, real).argmax(dim=-1)
-        places = table.expand(*low.shape[:2], *table.shape)
-        self.windows = windows
-        self.place_low = places.gather(-1, self.least[..., None])[..., 0]
-        self.place_high = places.gather(-1, self.most[..., None])[..., 0]
-        top = high.gather(-1, self.most[..., None])[..., 0]
-        bottom = low.gather(-1, self.most[..., None])[..., 0]
-        others = high.scatter(-1, self.most[..., None], -torch.inf).amax(dim=-1)
+        least, most = (_rank(ends, real).argmax(dim=-1) for ends in (low, high))
+        top = high.gather(-1, most[..., None])[..., 0]
+        bottom = low.gather(-1, most[..., None])[..., 0]
+        others = high.scatter(-1, most[..., None], -torch.inf).amax(dim=-1)
         level = torch.maximum(others, bottom)
         slope = torch.where(top > bottom, (top - level) / (top - bottom), 1.0)
         slope = slope.clamp(0.0, 1.0).nan_to_num(0.0)
@@ -60,12 +61,13 @@ class WindowMaximum(Relaxation):
         at = at + (level.abs() + bottom.abs() + top.abs()) * (8 * UNIT)
         at = torch.where(bottom >= others, 0.0, at)
         slope = torch.where(bottom >= others, 1.0, slope)
-        points, deviations = entries(box.point, 0.0), entries(box.deviation, 0.0)
+        points = self._entries(box.point, 0.0)
+        deviations = self._entries(box.deviation, 0.0)
         result = value.reshape(level.shape)
         parts = []
         for index, steep, constant, outward in (
-            (self.least, torch.ones_like(slope), torch.zeros_like(at), -1.0),
-            (self.most, slope, at, 1.0),
+            (least, torch.ones_like(slope), torch.zeros_like(at), -1.0),
+            (most, slope, at, 1.0),
         ):
             point = points.gather(-1, index[..., None])[..., 0]
             deviation = deviations.gather(-1, index[..., None])[..., 0]
@@ -75,40 +77,69 @@ class WindowMaximum(Relaxation):
         self.arguments = tuple(planes(part.reshape(value.shape)) for part in parts)
         copies = int(torch.bincount(table[table >= 0]).max())
         self.loss = Loss.of(box.reach * gamma(copies + 8), box.deviation)
-        exact = (self.place_low == self.place_high) & (bottom >= others)
+        self.least, self.most = (tap.reshape(value.shape) for tap in (least, most))
+        exact = (least == most) & (bottom >= others)
         self.tied = _spread(~exact, table, self.size).reshape(len(value), *self.shape_in)
 
     def below(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
-        if not rows.whole:
-            return self._below_patches(rows)
-        whole = rows.spread((rows.values.shape[1], *self.arguments[0].shape[2:]))
-        out, rest = pulled(whole, self.arguments)
-        channels = self.place_low.shape[1]
-        values = out.values.reshape(len(rows), channels, -1)
-        signs = whole.values.reshape(values.shape)
-        index = torch.where(signs > 0, self.place_low[rows.owner], self.place_high[rows.owner])
-        total = values.new_zeros(len(rows), channels, self.size).scatter_add(2, index, values)
-        found = Rows.of(total, rows.owner, self.shape_in, out.mass)
+        tap, out, rest = self._chosen(rows)
+        found = self._scattered(tap, out)
         return (found,), rest + self.loss.rest(found)
 
-    def _below_patches(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
-        """:meth:`below` on patches: a window's entries keep their places in its patch."""
-        w = self.windows
+    def _chosen(self, rows: Rows) -> tuple[torch.Tensor, Rows, torch.Tensor]:
+        """Which entry of its window each coefficient goes to, what it becomes, and the rest."""
+        if self.square is not None and not rows.values.requires_grad:
+            taps, windows = self._ball
+            arrays = (array(rows.values), *rows.place(), taps, self._lines, windows)
+            found = backend().pull_maximum(*arrays, self.square)
+            tap, out, rest, mass = (torch.from_numpy(part) for part in found)
+            return tap, rows.with_values(out, up(mass)), rest
         out, rest = pulled(rows, self.arguments)
-        taps = (rows.patches(tap.unflatten(2, w.out)) for tap in (self.least, self.most))
-        tap = torch.where(rows.values > 0, *taps)
-        high, wide = rows.patch
-        (down, across), (tall, broad) = w.stride, w.extent
+        least, most = (rows.patches(tap) for tap in (self.least, self.most))
+        return torch.where(rows.values > 0, least, most), out, rest
+
+    def _scattered(self, tap: torch.Tensor, out: Rows) -> Rows:
+        """Coefficients at the entries that taps say, added up where windows overlap."""
+        w = self.windows
+        if out.whole:
+            channels = numel(self.shape_in) // self.size
+            tap = tap.reshape(len(out), channels, -1)
+            index = self.table[torch.arange(len(self.table)), tap]
+            values = out.values.reshape(tap.shape)
+            total = values.new_zeros(len(out), channels, self.size).scatter_add(2, index, values)
+            return Rows.of(total, out.owner, self.shape_in, out.mass)
+        # on a patch the entries of a window keep their places, wherever the patch starts
+        (high, wide), (down, across), (tall, broad) = out.patch, w.stride, w.extent
         size = ((high - 1) * down + tall, (wide - 1) * across + broad)
         row = torch.arange(high)[:, None] * down + tap // w.kernel[1] * w.dilation[0]
         column = torch.arange(wide) * across + tap % w.kernel[1] * w.dilation[1]
-        index = (row * size[1] + column).flatten(2)
-        values = out.values.flatten(2)
+        index, values = (row * size[1] + column).flatten(2), out.values.flatten(2)
         total = values.new_zeros(*values.shape[:2], size[0] * size[1]).scatter_add(2, index, values)
-        first = rows.origin * torch.tensor(w.stride) - torch.tensor(w.before)
-        patch = total.reshape(*values.shape[:2], *size)
-        found = Rows(patch, out.mass, rows.owner, first, False)
-        return (found,), rest + self.loss.rest(found)
+        first = out.origin * torch.tensor(w.stride) - torch.tensor(w.before)
+        return Rows(total.unflatten(2, size), out.mass, out.owner, first, False)
+
+    @cached_property
+    def _lines(self) -> np.ndarray:
+        """Constant below, slope and constant above, as the kernel ``pull_maximum`` takes them."""
+        return np.stack(self.arguments[1:], axis=1)
+
+    @cached_property
+    def _ball(self) -> tuple[np.ndarray, np.ndarray]:
+        """Taps and windows as the kernel ``pull_maximum`` takes them."""
+        point, value = self._entries(self.box.point, -torch.inf), self.value
+        peak = _rank(point, (self.table >= 0).expand(point.shape)).argmax(dim=-1)
+        gap = value.reshape(*peak.shape, 1) - point
+        apart = [self._entries(end - self.box.point, 0.0) for end in (self.box.low, self.box.high)]
+        ends = [end + sign * end.abs() * NUDGE for end, sign in zip(apart, (-1, 1))]
+        plane = plane_of(self.shape)
+        taps = [tap.reshape(len(value), *plane) for tap in (self.least, self.most, peak)]
+        windows = torch.stack((gap, *ends), dim=-1).reshape(len(value), *plane, -1, 3)
+        return array(torch.stack(taps, dim=1)), array(windows)
+
+    def _entries(self, x: torch.Tensor, fill: float) -> torch.Tensor:
+        """(B, C, windows, K) the entries of every window."""
+        flat = F.pad(x.reshape(len(x), -1, self.size), (0, 1), value=fill)
+        return flat[:, :, self.table]
 
     def loose(self) -> tuple[torch.Tensor | None, ...]:
         return (self.tied,)

@@ -1,0 +1,137 @@
+"""The contract of the kernel that relaxes window maxima over boxes and a ball at once, in NumPy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .ball_reference import EPS, FIRST, HALVINGS, LAST, Array
+from .rows_reference import _inside, _patches
+
+#: Which entry of its window a coefficient goes to: the one with the greatest low end, the one with
+#: the greatest high end, the one that is the maximum at the sample.
+LEAST, MOST, PEAK = 0, 1, 2
+
+
+def _floors(weight: Array, lam: float, windows: Array, peak: Array) -> Array:
+    """min(0, min_j …) of every window for multiplier ``lam``; see :func:`pull_maximum`.
+
+    Parameters
+    ----------
+    weight : (W,) |c|. windows : (W, K, 3) gap, low and high of δ. peak : (W,) an entry each.
+    """
+    gap, low, high = windows[..., 0], windows[..., 1], windows[..., 2]
+    a = weight[:, None]
+    at = np.clip(a / lam, low, high)
+    terms = a * gap + 0.5 * lam * at * at - a * at
+    number = np.arange(len(weight))
+    mine = np.clip(-weight / lam, low[number, peak], high[number, peak])
+    back = 0.5 * lam * mine * mine + weight * mine
+    terms[number, peak] = np.inf
+    return np.minimum(0.0, back + terms.min(axis=1, initial=np.inf))
+
+
+def _multiplier(weight: Array, plain: Array, windows: Array, peak: Array, square: float) -> float:
+    """The best multiplier found, 0 where none beats the lines."""
+
+    def value(lam: float) -> float:
+        terms = np.maximum(plain, _floors(weight, lam, windows, peak))
+        return float(terms.sum()) - 0.5 * lam * square
+
+    best, chosen, length = float(plain.sum()), 0.0, float((weight * weight).sum())
+    if not (0.0 < square < math.inf and 0.0 < length < math.inf):
+        return 0.0
+    unit = math.sqrt(length / square)
+    for k in range(FIRST, LAST):
+        found = value(unit * 4.0**k)
+        if found > best:
+            best, chosen = found, unit * 4.0**k
+        elif chosen > 0.0:
+            break
+    step = 2.0
+    for _ in range(HALVINGS if chosen > 0.0 else 0):
+        for factor in (step, 1.0 / step):
+            found = value(chosen * factor)
+            if found > best:
+                best, chosen = found, chosen * factor
+                break
+        step = math.sqrt(step)
+    return chosen
+
+
+def pull_maximum(
+    rows: Array,
+    owner: Array,
+    origin: Array,
+    taps: Array,
+    lines: Array,
+    windows: Array,
+    square: Array,
+) -> tuple[Array, Array, Array, Array]:
+    """Coefficients of window maxima, each moved to one entry of its window.
+
+    With c > 0, max_j z_j ≥ z_i for the entry i with the greatest low end. With c < 0 either a line
+    above in the entry with the greatest high end, or, for a multiplier λ ≥ 0 and m the maximum at
+    the sample, since −|c|·max_j = min_j −|c|·z_j and the windows' entries have a total square of
+    at most ``square``,
+
+        c·δ_out ≥ c·δ_m + min(0, min_{j≠m} (|c|·gap_j + min_{δ_j} (½λδ_j² − |c|δ_j))
+                                 + min_{δ_m} (½λδ_m² + |c|δ_m)),
+
+    of which ½λ·square is to be taken for all of them together. λ is searched row by row; each
+    window takes the better of the two.
+
+    Parameters
+    ----------
+    rows : (R, C, h, w), of the maxima.
+    taps : (B, 3, C, H, W) int64: which entry of its window is :data:`LEAST`, :data:`MOST`,
+        :data:`PEAK`.
+    lines : (B, 3, C, H, W): constant below; slope and constant above, rounded outward.
+    windows : (B, C, H, W, K, 3): value at the sample below the maximum there (``inf``: padding),
+        low and high end of the box of δ.
+    square : (B,) bound on Σδ² over windows and their entries; inf: none.
+
+    Returns
+    -------
+    tap (R, C, h, w) int64, out (R, C, h, w) : where coefficients go, and what they become.
+    rest, mass : (R,) as for ``pull_ball``.
+    """
+    rows = _inside(rows, origin, taps.shape[3:])
+    size = rows.shape[2:]
+    which = [_patches(taps[:, k], owner, origin, size).reshape(len(rows), -1) for k in range(3)]
+    low, slope, high = (
+        _patches(lines[:, k], owner, origin, size).reshape(len(rows), -1) for k in range(3)
+    )
+    entries = windows.shape[4]
+    flat = rows.reshape(len(rows), -1)
+    # (B, K·3·C, H, W): patches of all at once
+    planes = np.moveaxis(windows, (4, 5), (1, 2)).reshape(len(windows), -1, *windows.shape[2:4])
+    cut = _patches(planes, owner, origin, size).reshape(len(rows), entries, 3, -1)
+    tap = np.where(flat > 0, which[LEAST], which[MOST])
+    out = np.where(flat > 0, flat, np.where(flat < 0, flat * slope, flat))
+    rest = np.empty(len(rows))
+    for r, c in enumerate(flat):
+        over = c < 0
+        live = c > 0
+        total = float(np.sum(c[~over & ~live]) + np.sum((c * low[r])[live]))
+        plain = (c * high[r])[over]
+        weight, peak = -c[over], which[PEAK][r][over]
+        box = np.moveaxis(cut[r][:, :, over], 2, 0)
+        budget = float(square[owner[r]])
+        chosen = _multiplier(weight, plain, box, peak, budget)
+        bound = float(plain.sum())
+        if chosen > 0.0:
+            floors = _floors(weight, chosen, box, peak)
+            reach = np.where(np.isfinite(box[..., 0]), np.abs(box[..., 1:]).max(axis=2), 0.0)
+            far = reach.max(axis=1, initial=0.0)
+            terms = 2 * weight * far + chosen * far * far + np.abs(plain)
+            loss = (0.5 * chosen * budget + float(terms.sum())) * (len(weight) + 64) * 2 * EPS
+            found = float(np.maximum(plain, floors).sum()) - 0.5 * chosen * budget - loss
+            if found > bound:
+                bound = found
+                taken = np.nonzero(over)[0][floors > plain]
+                tap[r, taken], out[r, taken] = which[PEAK][r][taken], c[taken]
+        rest[r] = total + bound
+    shape = rows.shape
+    return tap.reshape(shape), out.reshape(shape), rest, np.abs(out).sum(axis=1)
