@@ -67,7 +67,7 @@ class Choices:
     ) -> tuple[tuple[Rows, ...], torch.Tensor]:
         """The relaxation's operands' rows and rest, with the lines chosen at this node."""
         if not relaxation.free:
-            return relaxation.below(rows)
+            return relaxation.by_lines(rows)
         if node not in self.mixes:
             self.mixes[node] = relaxation.start(rows).to(torch.float32).requires_grad_()
         return relaxation.mixed(rows, self.mixes[node])

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 
 from boundcert.bounds.backward import Choices
-from boundcert.layers.rows import Rows, plane_of
+from boundcert.layers.rows import Rows
 from boundcert.norms import Norm
 
 #: First step in a mix, and what is left of it after each.
@@ -71,6 +71,5 @@ def _length(rows: Rows, shape: tuple[int, ...], norm: Norm) -> torch.Tensor:
     """‖c‖_q of every row (R,) on the plane."""
     values = rows.values
     if not rows.whole:
-        plane = plane_of(shape)
-        values = values * rows.patches(values.new_ones(1, *shape).reshape(1, *plane))
+        values = values * rows.patches(values.new_ones(1, *shape))
     return torch.linalg.vector_norm(values.flatten(1).double(), norm.dual.p, dim=1)

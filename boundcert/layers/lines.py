@@ -75,13 +75,8 @@ class Lines(Relaxation):
         return rows.patches(self._pencil[1])
 
     def mixed(self, rows: Rows, mix: torch.Tensor) -> tuple[tuple[Rows, ...], torch.Tensor]:
-        table = self._pencil[0]
-        if mix.requires_grad:
-            out, rest = Pencilled.apply(rows.values, mix, *rows.place(), table)
-            return (rows.with_values(out, rows.mass),), rest
-        found = backend().pull_pencil(array(rows.values), *rows.place(), array(mix), table)
-        out, rest, mass = (torch.from_numpy(part) for part in found)
-        return (rows.with_values(out, up(mass)),), rest - self.dust[rows.owner]
+        out, rest = mixed(rows, mix, self._pencil[0])
+        return (out,), rest - self.dust[rows.owner]
 
     def loose(self) -> tuple[torch.Tensor | None, ...]:
         gap = self.gap()
@@ -106,6 +101,16 @@ def pulled(rows: Rows, lines: tuple[np.ndarray, ...]) -> tuple[Rows, torch.Tenso
         torch.from_numpy(part)
         for part in backend().pull_lines(array(rows.values), *rows.place(), *lines)
     )
+    return rows.with_values(out, up(mass)), rest
+
+
+def mixed(rows: Rows, mix: torch.Tensor, table: np.ndarray) -> tuple[Rows, torch.Tensor]:
+    """Rows through the lines of a pencil that a mix says, as ``pull_pencil`` does; the rest."""
+    if mix.requires_grad:
+        out, rest = Pencilled.apply(rows.values, mix, *rows.place(), table)
+        return rows.with_values(out, rows.mass), rest
+    found = backend().pull_pencil(array(rows.values), *rows.place(), array(mix), table)
+    out, rest, mass = (torch.from_numpy(part) for part in found)
     return rows.with_values(out, up(mass)), rest
 
 

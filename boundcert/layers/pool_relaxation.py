@@ -61,20 +61,8 @@ class WindowMaximum(Relaxation):
         at = at + (level.abs() + bottom.abs() + top.abs()) * (8 * UNIT)
         at = torch.where(bottom >= others, 0.0, at)
         slope = torch.where(bottom >= others, 1.0, slope)
-        points = self._entries(box.point, 0.0)
-        deviations = self._entries(box.deviation, 0.0)
-        result = value.reshape(level.shape)
-        parts = []
-        for index, steep, constant, outward in (
-            (least, torch.ones_like(slope), torch.zeros_like(at), -1.0),
-            (most, slope, at, 1.0),
-        ):
-            point = points.gather(-1, index[..., None])[..., 0]
-            deviation = deviations.gather(-1, index[..., None])[..., 0]
-            known = constant.nan_to_num(torch.inf) if outward > 0 else constant
-            moved = shifted(steep, known, point, result, deviation, outward)
-            parts += [steep, moved.nan_to_num(outward * torch.inf)]
-        self.arguments = tuple(planes(part.reshape(value.shape)) for part in parts)
+        below = self._moved(least, torch.ones_like(slope), torch.zeros_like(at), -1.0)
+        self.arguments = (*below, *self._moved(most, slope, at, 1.0))
         copies = int(torch.bincount(table[table >= 0]).max())
         self.loss = Loss.of(box.reach * gamma(copies + 8), box.deviation)
         self.least, self.most = (tap.reshape(value.shape) for tap in (least, most))
@@ -82,24 +70,45 @@ class WindowMaximum(Relaxation):
         self.tied = _spread(~exact, table, self.size).reshape(len(value), *self.shape_in)
 
     def below(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
-        tap, out, rest = self._chosen(rows)
-        found = self._scattered(tap, out)
+        if self.square is None:
+            return self.by_lines(rows)
+        taps, windows = self._ball
+        arrays = (array(rows.values), *rows.place(), taps, self._lines, windows, self.square)
+        tap, out, rest, mass = (torch.from_numpy(x) for x in backend().pull_maximum(*arrays))
+        return self._scattered(tap, rows.with_values(out, up(mass)), rest)
+
+    def by_lines(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
+        out, rest = pulled(rows, self.arguments)
+        return self._scattered(self._taps(rows), out, rest)
+
+    def _taps(self, rows: Rows) -> torch.Tensor:
+        """Which entry of its window the line of each coefficient is in."""
+        least, most = (rows.patches(tap) for tap in (self.least, self.most))
+        return torch.where(rows.values > 0, least, most)
+
+    def _moved(
+        self, tap: torch.Tensor, slope: torch.Tensor, constant: torch.Tensor, outward: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A line in one entry of each window, (B, C, windows), in deviations, as planes."""
+        box, value = self.box, self.value
+        point, deviation = (
+            self._entries(x, 0.0).gather(-1, tap[..., None])[..., 0]
+            for x in (box.point, box.deviation)
+        )
+        known = constant.nan_to_num(torch.inf) if outward > 0 else constant
+        moved = shifted(slope, known, point, value.reshape(tap.shape), deviation, outward)
+        parts = (slope, moved.nan_to_num(outward * torch.inf))
+        first, second = (planes(part.reshape(value.shape)) for part in parts)
+        return first, second
+
+    def _scattered(
+        self, tap: torch.Tensor, out: Rows, rest: torch.Tensor
+    ) -> tuple[tuple[Rows, ...], torch.Tensor]:
+        """Coefficients at the entries that taps say, added up where windows overlap."""
+        found = self._placed(tap, out)
         return (found,), rest + self.loss.rest(found)
 
-    def _chosen(self, rows: Rows) -> tuple[torch.Tensor, Rows, torch.Tensor]:
-        """Which entry of its window each coefficient goes to, what it becomes, and the rest."""
-        if self.square is not None and not rows.values.requires_grad:
-            taps, windows = self._ball
-            arrays = (array(rows.values), *rows.place(), taps, self._lines, windows)
-            found = backend().pull_maximum(*arrays, self.square)
-            tap, out, rest, mass = (torch.from_numpy(part) for part in found)
-            return tap, rows.with_values(out, up(mass)), rest
-        out, rest = pulled(rows, self.arguments)
-        least, most = (rows.patches(tap) for tap in (self.least, self.most))
-        return torch.where(rows.values > 0, least, most), out, rest
-
-    def _scattered(self, tap: torch.Tensor, out: Rows) -> Rows:
-        """Coefficients at the entries that taps say, added up where windows overlap."""
+    def _placed(self, tap: torch.Tensor, out: Rows) -> Rows:
         w = self.windows
         if out.whole:
             channels = numel(self.shape_in) // self.size

@@ -107,6 +107,10 @@ class Relaxation(ABC):
         """:meth:`below` for the rows sign·e_index, (R,) flat indices of the layer's output."""
         return self.below(Rows.units(index, owner, sign, self.shape))
 
+    def by_lines(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
+        """:meth:`below` without multipliers, where it would make use of them."""
+        return self.below(rows)
+
     @property
     def free(self) -> bool:
         """Whether :meth:`mixed` leaves a choice of lines."""

@@ -19,10 +19,12 @@ from boundcert.layers.base import Layer, NodeSpec, Unsupported, numel
 from boundcert.layers.max_pool import MaxPool
 from boundcert.layers.merge import Add, Concat, Product
 from boundcert.layers.relaxation import Box
-from boundcert.layers.rows import Rows
+from boundcert.layers.rows import Rows, plane_of
 
 #: Room for the rounding of the test's own sums, in units of what they add up.
 ROOM = 1e-11
+#: Rows to try: of single entries, dense, dense with lines chosen at random, on patches.
+FORMS = ["single", "whole", "mixed", "patches"]
 
 seeds = st.integers(0, 2**32 - 1)
 scales = st.sampled_from([1e-9, 1e-2, 1.0, 30.0, 1e5])
@@ -71,6 +73,24 @@ def inside(rng: np.random.Generator, boxes: tuple[Box, ...], kind: int) -> list[
     return points
 
 
+def some_rows(
+    rng: np.random.Generator, owner: torch.Tensor, shape: tuple[int, ...], patches: bool
+) -> Rows:
+    """Random rows of a value of this shape; on patches that hang over it, if it has any."""
+    channels, high, wide = plane_of(shape)
+    patch = (high, wide)
+    if patches and high > 1:
+        patch = (int(rng.integers(1, high + 2)), int(rng.integers(1, wide + 2)))
+    values = rng.standard_normal((len(owner), channels, *patch))
+    values = torch.from_numpy(values * (rng.random(values.shape) < 0.7))
+    if not patches or high == 1:
+        return Rows.of(values.reshape(len(owner), *shape), owner, shape)
+    origin = torch.from_numpy(rng.integers(-2, max(high, wide), size=(len(owner), 2)))
+    rows = Rows(values, values.abs().flatten(1).sum(dim=1) * (1 + 1e-9), owner, origin, False)
+    on_plane = rows.patches(torch.ones(1, *shape, dtype=torch.float64))
+    return rows.with_values(values * on_plane, rows.mass)
+
+
 def exact(layer: Layer, points: list[torch.Tensor]) -> np.ndarray:
     return layer.forward(*points).numpy().astype(np.longdouble)
 
@@ -91,26 +111,30 @@ def test_interval_holds(case: Case, seed: int, scale: float, width: float) -> No
 
 
 @pytest.mark.parametrize("case", CHOSEN, ids=lambda c: c.name)
-@settings(max_examples=10, deadline=None)
-@given(seed=seeds, scale=scales, width=widths, single=st.booleans())
-def test_relaxation_holds(case: Case, seed: int, scale: float, width: float, single: bool) -> None:
-    """c·δ_out ≥ Σ c_k·δ_k + rest at points of the boxes."""
+@settings(max_examples=15, deadline=None)
+@given(seed=seeds, scale=scales, width=widths, form=st.sampled_from(FORMS))
+def test_relaxation_holds(case: Case, seed: int, scale: float, width: float, form: str) -> None:
+    """c·δ_out ≥ Σ c_k·δ_k + rest at points of the boxes, whatever lines are chosen."""
     rng = np.random.default_rng(seed)
     samples, count = 2, 6
     layer, boxes, value = boxed(case, rng, scale, width, samples)
     relaxation = layer.relax(boxes, value)
     shape = tuple(value.shape[1:])
     owner = torch.arange(samples).repeat_interleave(count)
-    if single:
+    if form == "single":
         index = torch.from_numpy(rng.integers(numel(shape), size=len(owner)))
         sign = torch.from_numpy(rng.choice([-1.0, 1.0], size=len(owner)))
         c = torch.zeros(len(owner), numel(shape), dtype=torch.float64)
         c[torch.arange(len(owner)), index] = sign
         parts, rest = relaxation.single(index, owner, sign)
     else:
-        c = torch.from_numpy(rng.standard_normal((len(owner), numel(shape))))
-        c = c * torch.from_numpy(rng.random(c.shape) < 0.7)
-        parts, rest = relaxation.below(Rows.of(c, owner, shape))
+        rows = some_rows(rng, owner, shape, patches=form == "patches")
+        c = rows.flat(shape).flatten(1)
+        if form == "mixed" and relaxation.free:
+            mix = torch.from_numpy(rng.uniform(-0.3, 2.3, rows.values.shape)).float()
+            parts, rest = relaxation.mixed(rows, mix)
+        else:
+            parts, rest = relaxation.below(rows)
     pulled = [p.flat(tuple(b.point.shape[1:])).flatten(1).numpy() for p, b in zip(parts, boxes)]
     for kind in range(4):
         points = inside(rng, boxes, kind)
@@ -130,7 +154,9 @@ def test_relaxation_holds(case: Case, seed: int, scale: float, width: float, sin
         assert not bool((part.mass < mass * (1 - 1e-12)).any())
 
 
-@pytest.mark.parametrize("case", [c for c in CHOSEN if elementwise(c)], ids=lambda c: c.name)
+@pytest.mark.parametrize(
+    "case", [c for c in CHOSEN if elementwise(c) or "MaxPool" in c.op], ids=lambda c: c.name
+)
 @settings(max_examples=10, deadline=None)
 @given(seed=seeds, scale=scales, width=widths, share=st.sampled_from([1e-6, 0.03, 0.3, 1.0]))
 def test_relaxation_over_a_ball_holds(
@@ -147,6 +173,7 @@ def test_relaxation_over_a_ball_holds(
     c = torch.from_numpy(rng.standard_normal((len(owner), numel(shape))))
     c = c * torch.from_numpy(rng.random(c.shape) < 0.7)
     (part,), rest = layer.relax((box,), value).below(Rows.of(c, owner, shape))
+    shape = tuple(box.point.shape[1:])
     row = part.flat(shape).flatten(1).numpy().astype(np.longdouble)
     for kind in range(4):
         (point,) = inside(rng, (box,), kind)
