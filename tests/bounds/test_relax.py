@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from network_factory import Builder, linear_network, random_network, smooth_mlp
+from network_factory import Builder, linear_network, random_network, relu_mlp, smooth_mlp
 
 from boundcert.attacks import ATTACKS, gradient_guided_points
 from boundcert.bounds.frame import Frame, Problem
@@ -69,8 +69,9 @@ def ball_points(
     size=radii,
     norm=norms,
     ball=st.booleans(),
+    steps=st.sampled_from([0, 0, 3]),
 )
-def test_boxes_and_margins_hold(make, seed, weight, scale, size, norm, ball) -> None:  # type: ignore[no-untyped-def]
+def test_boxes_and_margins_hold(make, seed, weight, scale, size, norm, ball, steps) -> None:  # type: ignore[no-untyped-def]
     """Every node's box, and the margins, at points of the ball; also after tightening."""
     network = make(seed, weight)
     x = samples_of(network, seed, scale)
@@ -78,7 +79,7 @@ def test_boxes_and_margins_hold(make, seed, weight, scale, size, norm, ball) -> 
     eps = torch.full((SAMPLES,), size * scale, dtype=torch.float64)
     with torch.no_grad():
         problem = problem_of(network, norm, x)
-        wide = Frame.build(problem, eps, ahead=1.5, ball=ball)
+        wide = Frame.build(problem, eps, ahead=1.5, ball=ball, steps=steps)
         frames = [wide, wide.tightened(eps * 0.6)]
         margins = [frame.margins(label) for frame in frames]
     for frame, margin in zip(frames, margins):
@@ -170,6 +171,38 @@ def test_too_little_memory_leaves_it_to_the_walk() -> None:
             evaluation, label
         )
     assert set(bounds.rungs) == {"walk"}
+
+
+@pytest.mark.parametrize("norm", [Norm.L2, Norm.LINF])
+def test_an_ascent_raises_margins(norm: Norm) -> None:
+    """Chosen lines never do worse than the relaxation's own, and here far better."""
+    network = relu_mlp(3, (30, 30, 30))
+    x = samples_of(network, 3, 1.0)
+    label = classes(network, x)
+    with torch.no_grad():
+        eps = relax(network, norm)(Evaluation(network, network.run(x)), label).radius
+        problem, each = problem_of(network, norm, x), eps.repeat_interleave(network.classes - 1)
+        plain, tuned = (
+            Frame.build(problem, eps, steps=steps).margins(label).at(each) for steps in (0, 6)
+        )
+    assert bool((tuned >= plain - 1e-6 * plain.abs()).all())
+    size = problem.values[-1].reshape(SAMPLES, -1).abs().amax(dim=1)
+    gain = (tuned - plain).reshape(SAMPLES, -1).amin(dim=1)
+    assert bool((gain > 0.01 * size).any())
+
+
+@pytest.mark.parametrize("size", [1e30, 1e-30, 1e60])
+def test_what_float32_cannot_scout_is_proved_all_the_same(size: float) -> None:
+    """Weights that leave float32's range in one layer and come back in the next."""
+    plain, scaled = relu_mlp(4, (20, 20), 1.0), relu_mlp(4, (20, 20), size)
+    x = samples_of(plain, 4, 1.0)
+    label = classes(plain, x)
+    with torch.no_grad():
+        first, second = (
+            relax(network, Norm.L2)(Evaluation(network, network.run(x)), label).radius
+            for network in (plain, scaled)
+        )
+    assert bool(((second - first).abs() <= 5e-3 * first).all())
 
 
 @pytest.mark.parametrize("budget", [0.0, 0.02, 30.0])
