@@ -18,6 +18,7 @@ from boundcert.bounds.propagate import Evaluation
 from boundcert.bounds.relax import OPTIMIZE, RELAX, Ladder
 from boundcert.network.graph import Network, Preprocess, put_in_front
 from boundcert.norms import Norm
+from examples import examples
 
 seeds = st.integers(0, 2**32 - 1)
 norms = st.sampled_from(list(Norm))
@@ -60,7 +61,7 @@ def ball_points(
     return [*points, x]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     make=factories,
     seed=seeds,
@@ -98,7 +99,7 @@ def test_boxes_and_margins_hold(make, seed, weight, scale, size, norm, ball, ste
             assert not bool((apart < lower - 1e-9 * z.abs().amax(dim=1, keepdim=True)).any())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(make=factories, seed=seeds, weight=weights, scale=inputs, norm=norms)
 def test_no_perturbation_inside_changes_the_class(make, seed, weight, scale, norm) -> None:  # type: ignore[no-untyped-def]
     network = make(seed, weight)
@@ -124,7 +125,7 @@ def test_no_perturbation_inside_changes_the_class(make, seed, weight, scale, nor
     assert not bool((found & (bounds.radius > distance * (1 + 1e-9))).any())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(seed=seeds, weight=st.sampled_from([1e-8, 1.0, 1e8]), scale=inputs, norm=norms)
 def test_exact_on_linear_networks(seed: int, weight: float, scale: float, norm: Norm) -> None:
     network = linear_network(seed, weight)

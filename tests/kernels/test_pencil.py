@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from row_cases import PLANE, same, seeds, situation
 
 from boundcert.layers.activation_table import ACTIVATIONS
+from examples import examples
 
 BACKENDS = [name for name in available() if name != "reference"]
 #: Activations with the parameters they are tried with.
@@ -40,7 +41,7 @@ def arguments(name: str, a: float, b: float) -> tuple[np.ndarray, np.ndarray, np
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(seed=seeds, dtype=st.sampled_from([np.float64, np.float32]))
 def test_pencil_backends_agree(name: str, seed: int, dtype: type) -> None:
     rng = np.random.default_rng(seed)
@@ -58,7 +59,7 @@ def test_pencil_backends_agree(name: str, seed: int, dtype: type) -> None:
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(seed=seeds, kind=st.sampled_from(KINDS))
 def test_activation_backends_agree(name: str, seed: int, kind: tuple[str, float, float]) -> None:
     rng = np.random.default_rng(seed)
@@ -74,7 +75,7 @@ def test_activation_backends_agree(name: str, seed: int, kind: tuple[str, float,
 
 
 @pytest.mark.parametrize("name", ["reference", *BACKENDS])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(seed=seeds, kind=st.sampled_from(KINDS))
 def test_pencils_hold(name: str, seed: int, kind: tuple[str, float, float]) -> None:
     """All six lines, on the box; the start picks the lines of ``activation_lines``."""
@@ -106,7 +107,7 @@ def test_pencils_hold(name: str, seed: int, kind: tuple[str, float, float]) -> N
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(seed=seeds)
 def test_pencil_gradient_is_that_of_pull_pencil(name: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -144,7 +145,7 @@ def windows(rng: np.random.Generator, samples: int, entries: int):  # type: igno
 
 
 @pytest.mark.parametrize("name", ["reference", *BACKENDS])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(seed=seeds, entries=st.integers(1, 5), share=st.sampled_from([1e-3, 0.1, 1.0, 10.0]))
 def test_maxima_over_a_ball_hold(name: str, seed: int, entries: int, share: float) -> None:
     rng = np.random.default_rng(seed)

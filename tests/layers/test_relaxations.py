@@ -20,6 +20,7 @@ from boundcert.layers.max_pool import MaxPool
 from boundcert.layers.merge import Add, Concat, Product
 from boundcert.layers.relaxation import Box
 from boundcert.layers.rows import Rows, plane_of
+from examples import examples
 
 #: Room for the rounding of the test's own sums, in units of what they add up.
 ROOM = 1e-11
@@ -96,7 +97,7 @@ def exact(layer: Layer, points: list[torch.Tensor]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("case", CHOSEN, ids=lambda c: c.name)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(seed=seeds, scale=scales, width=widths)
 def test_interval_holds(case: Case, seed: int, scale: float, width: float) -> None:
     rng = np.random.default_rng(seed)
@@ -111,7 +112,7 @@ def test_interval_holds(case: Case, seed: int, scale: float, width: float) -> No
 
 
 @pytest.mark.parametrize("case", CHOSEN, ids=lambda c: c.name)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(seed=seeds, scale=scales, width=widths, form=st.sampled_from(FORMS))
 def test_relaxation_holds(case: Case, seed: int, scale: float, width: float, form: str) -> None:
     """c·δ_out ≥ Σ c_k·δ_k + rest at points of the boxes, whatever lines are chosen."""
@@ -157,7 +158,7 @@ def test_relaxation_holds(case: Case, seed: int, scale: float, width: float, for
 @pytest.mark.parametrize(
     "case", [c for c in CHOSEN if elementwise(c) or "MaxPool" in c.op], ids=lambda c: c.name
 )
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(seed=seeds, scale=scales, width=widths, share=st.sampled_from([1e-6, 0.03, 0.3, 1.0]))
 def test_relaxation_over_a_ball_holds(
     case: Case, seed: int, scale: float, width: float, share: float
@@ -192,7 +193,7 @@ def test_relaxation_over_a_ball_holds(
 
 
 @pytest.mark.parametrize("case", [c for c in CHOSEN if c.op == "Conv"], ids=lambda c: c.name)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(seed=seeds)
 def test_patches_are_the_rows_of_the_matrix(case: Case, seed: int) -> None:
     rng = np.random.default_rng(seed)
