@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from boundcert.layers.activation import Elementwise
-from boundcert.layers.base import Layer, numel
+from boundcert.layers.base import Layer
 from boundcert.layers.conv import Conv
 from boundcert.layers.dense import Dense
 from boundcert.layers.diagonal import Diagonal
@@ -26,11 +26,6 @@ RISING = frozenset(
 )
 #: Those that do not where their parameters are not negative.
 RISING_IF = frozenset({"LeakyRelu", "PRelu", "Elu", "Selu", "HardSigmoid"})
-
-
-#: A tree of pairwise maxima sees how the entries of a window move together, but adds up what each
-#: of its levels loses: windows of more entries than this are relaxed as a whole.
-TREE_ENTRIES = 1
 
 
 @dataclass(frozen=True)
@@ -47,10 +42,11 @@ class Primitive:
     origin: tuple[int, ...]
 
 
-def primitives(network: Network, trees: int = TREE_ENTRIES) -> Primitive:
+def primitives(network: Network, pool_first: bool = True) -> Primitive:
     """The same function in primitive layers.
 
-    Max-pools of more than ``trees`` entries a window stay as they are.
+    With ``pool_first`` the pool of an activation that rises is the activation of the pool, which
+    has fewer entries to relax; in L∞, without multipliers, the boxes of the other order are better.
 
     Raises
     ------
@@ -58,9 +54,9 @@ def primitives(network: Network, trees: int = TREE_ENTRIES) -> Primitive:
         Some layer is not made of such.
     """
     absorbed = {
-        k: i for k in range(1, len(network.nodes)) if (i := _absorbs(network, k, trees)) > 0
+        k: i for k in range(1, len(network.nodes)) if (i := _absorbs(network, k, pool_first)) > 0
     }
-    builder = _Builder(network.nodes[0], trees)
+    builder = _Builder(network.nodes[0])
     origin = [0]
     for k, node in enumerate(network.nodes[1:], start=1):
         if k in absorbed.values():
@@ -76,8 +72,8 @@ def primitives(network: Network, trees: int = TREE_ENTRIES) -> Primitive:
 class _Builder:
     """The new network so far; ``node`` is the old node that is being taken apart."""
 
-    def __init__(self, first: Node, trees: int) -> None:
-        self.nodes, self.node, self.trees = [first], first, trees
+    def __init__(self, first: Node) -> None:
+        self.nodes, self.node = [first], first
 
     def __call__(
         self, layer: Layer, shape: tuple[int, ...] | None, *operands: int, op: str = ""
@@ -123,7 +119,7 @@ def _op(layer: Layer) -> str:
     return type(layer).__name__
 
 
-def _absorbs(network: Network, k: int, trees: int) -> int:
+def _absorbs(network: Network, k: int, pool_first: bool) -> int:
     """The operand that node k is made one with, 0 for none: nobody else may read it."""
     node = network.nodes[k]
     if len(node.inputs) != 1 or node.inputs[0] == 0:
@@ -132,8 +128,8 @@ def _absorbs(network: Network, k: int, trees: int) -> int:
     if sum(n.inputs.count(operand) for n in network.nodes) != 1:
         return 0
     before, layer = network.nodes[operand].layer, node.layer
-    small = isinstance(layer, MaxPool) and numel(layer.windows.kernel) <= trees
-    pools = small and isinstance(before, Elementwise) and _rises(before)
+    pools = pool_first and isinstance(layer, MaxPool)
+    pools = pools and isinstance(before, Elementwise) and _rises(before)
     return operand if pools or _is_bias(before, layer) else 0
 
 

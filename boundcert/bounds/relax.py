@@ -48,7 +48,7 @@ class Ladder:
         self.prefix: Prefix | None = None
         try:
             # rows, boxes and lines live in host memory, whatever device the walk runs on
-            self.primitive = primitives(network.to("cpu"))
+            self.primitive = primitives(network.to("cpu"), pool_first=norm is not Norm.LINF)
         except Unsupported:
             return
         self.batch = min(batch_size(self.primitive.network, limits.memory), BATCH)

@@ -141,14 +141,7 @@ class Site:
 
 
 class Emit(Protocol):
-    """Appends nodes to a graph: where the parts of a layer go.
-
-    Attributes
-    ----------
-    trees : max-pools of at most so many entries a window are taken apart, too.
-    """
-
-    trees: int
+    """Appends nodes to a graph: where the parts of a layer go."""
 
     def __call__(
         self, layer: Layer, shape: tuple[int, ...] | None, *operands: int, op: str = ""

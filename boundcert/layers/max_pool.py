@@ -11,9 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from boundcert.kernels import backend
-from boundcert.layers.base import Deviation, Emit, Ends, Layer, NodeSpec, Site, Unsupported, numel
+from boundcert.layers.base import Deviation, Ends, Layer, NodeSpec, Site, Unsupported, numel
 from boundcert.layers.pool_relaxation import WindowMaximum
-from boundcert.layers.pool_tree import window_maxima
 from boundcert.layers.relaxation import Box, Relaxation
 from boundcert.layers.windows import Windows, of_pool
 from boundcert.norms import Norm
@@ -102,11 +101,6 @@ class MaxPool(Layer):
 
     def rounding(self, site: Site) -> torch.Tensor:
         return site.output.new_zeros(site.output.shape[0])
-
-    def parts(self, emit: Emit, *operands: int) -> int:
-        if numel(self.windows.kernel) > emit.trees:
-            return emit(self, None, *operands)
-        return window_maxima(emit, operands[0], self.windows)
 
     def interval(self, *boxes: Box) -> Ends:
         return self.forward(boxes[0].low), self.forward(boxes[0].high)
