@@ -256,3 +256,31 @@ def test_a_single_row_pays_the_whole_residual() -> None:
             )
             off = Fraction(sign) * (exact - Fraction(float(value[0, 0, i])))
             assert off >= Fraction(float(rest[i]))
+
+
+@pytest.mark.parametrize("case", CHOSEN, ids=lambda c: c.name)
+@settings(max_examples=examples(3), deadline=None)
+@given(seed=seeds, patches=st.booleans())
+def test_tapes_follow_every_relaxation(case: Case, seed: int, patches: bool) -> None:
+    """Gradients of what rows become, against differences of the same off the tape."""
+    rng = np.random.default_rng(seed)
+    layer, boxes, value = boxed(case, rng, 1.0, 0.3, 2)
+    relaxation, owner = layer.relax(boxes, value), torch.arange(2).repeat_interleave(3)
+    rows = some_rows(rng, owner, tuple(value.shape[1:]), patches)
+    weights = [torch.from_numpy(rng.standard_normal(box.point[0].shape)) for box in boxes]
+
+    def total(rows: Rows) -> torch.Tensor:
+        parts, rest = relaxation.by_lines(rows)
+        whole = (part.flat(tuple(w.shape)) * w for part, w in zip(parts, weights))
+        return sum(part.flatten(1).sum(dim=1) for part in whole) + rest  # type: ignore[return-value]
+
+    taped = rows.values.float().requires_grad_()
+    (grad,) = torch.autograd.grad(total(rows.with_values(taped, rows.mass)).sum(), taped)
+    # along a direction that changes no sign
+    way = torch.from_numpy(rng.uniform(-1, 1, rows.values.shape)) * rows.values
+    apart = [total(rows.with_values(rows.values + s * way, rows.mass)) for s in (1e-4, -1e-4)]
+    numeric = (apart[0] - apart[1]) / 2e-4
+    found = (grad.double() * way).flatten(1).sum(dim=1)
+    known = torch.isfinite(numeric)
+    size = 1 + numeric.abs() + (grad.double() * way).abs().flatten(1).sum(dim=1)
+    assert bool(((found - numeric).abs() <= 2e-3 * size)[known].all())
