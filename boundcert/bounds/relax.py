@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 from boundcert.bounds.clock import Clock
-from boundcert.bounds.frame import Problem
 from boundcert.bounds.memory import batch_size
 from boundcert.bounds.methods import Bounds, Limits, Stage
 from boundcert.bounds.prefix import Prefix, prefix
 from boundcert.bounds.primitives import Primitive, primitives
+from boundcert.bounds.problem import Problem
 from boundcert.bounds.propagate import Evaluation
 from boundcert.bounds.root import Rung, largest_radius
 from boundcert.bounds.walk import Walk

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import torch
 
-from boundcert.bounds.backward import Linear
 from boundcert.bounds.clock import Clock, OutOfTime
-from boundcert.bounds.frame import Frame, Problem
+from boundcert.bounds.enclosure import STRIDE, Enclosure
+from boundcert.bounds.frame import Frame
+from boundcert.bounds.looks import STEEP, STEEP_TUNED, STEEPEST, frame_root, reach_of
+from boundcert.bounds.problem import Problem
 from boundcert.norms import Norm
 
 #: A frame whose root lies so close above or below its radius is the last: what is proved is the
@@ -17,18 +19,12 @@ GAP_ABOVE, GAP_BELOW = 8e-4, 8e-4
 #: A frame that is to prove what was scouted is built at this share of it: the first look at its
 #: margins then succeeds.
 PROVED = 1.0 - 1.5e-4
+#: A scouted root below this share of what is known is not worth a frame.
+SURELY = 0.9
 #: Share of the time left that scouting may take.
 SCOUTING = 0.5
-#: Looks end when reach(s)/s is this close to 1, or in logarithms within a share of s/ε: the
-#: secant then does the rest.
-LOOK, SHARE = 2e-3, 0.5
-#: How log reach(s)/s falls with log s where nothing is known, and at most.
-STEEP, STEEP_TUNED, STEEPEST = 2.0, 6.0, 50.0
-#: Most frames that are built for a sample, and most looks at the margins of one frame.
-MOST_FRAMES, MOST_LOOKS = 14, 6
-#: Where nothing is known below a radius whose reach is not positive, the next look is at this
-#: share of it, down to the least share of ε.
-RETREAT, LEAST = 0.3, 0.1
+#: Most frames that are built for a sample.
+MOST_FRAMES = 14
 #: The first frame looks at this share of the distance that the linearisation at the sample gives.
 FIRST = 0.1
 #: Frames are built a little above the root, so that the root itself is proved inside them.
@@ -49,8 +45,6 @@ HOPELESS = 1.002
 TUNED_FRAMES, STEP_COST, LEAST_STEPS = 1.5, 1.6, 2
 #: Plain frames whose time an ascent leaves, to finish what it has begun.
 RESERVE = 1.5
-#: A step between frames is at most a factor.
-STRIDE = 8.0
 
 
 @dataclass(frozen=True)
@@ -88,7 +82,7 @@ def largest_radius(
     frame proves.
     """
     best = known.clone()
-    straight = _reach(Frame.build(problem, torch.zeros_like(known)), label)
+    straight = reach_of(Frame.build(problem, torch.zeros_like(known)), label)
     if rung.steps:
         higher = HIGHER_LINF if problem.norm is Norm.LINF else HIGHER
         first = torch.where(best > 0, best * higher, straight * FIRST)
@@ -101,7 +95,7 @@ def largest_radius(
         search.run(rows, first, torch.float32, scouting)
         clock.frame = scouting.frame
         first = torch.where(search.seen, search.guess * PROVED, first)
-        rows = rows[~(search.seen & (first <= best))[rows]]
+        rows = rows[~(search.seen & (first <= best * SURELY))[rows]]
     search.run(rows, first, torch.float64, clock)
     return best
 
@@ -134,15 +128,18 @@ class _Search:
         self, rows: torch.Tensor, guess: torch.Tensor, precision: torch.dtype, clock: Clock
     ) -> None:
         """Frames for samples ``rows`` from radii ``guess`` (B,) on, until roots meet radii."""
-        self.guess, self.seen = guess.clone(), torch.zeros_like(self.seen)
+        scouted, self.seen = self.seen, torch.zeros_like(self.seen)
+        self.guess = guess.clone()
         proves, tuned = precision is torch.float64, self.rung.steps > 0
-        enclosure = _Enclosure(guess, *((BEYOND, BEYOND) if tuned else (CLIMB, DESCEND)))
+        enclosure = Enclosure(guess, *((BEYOND, BEYOND) if tuned else (CLIMB, DESCEND)))
         above = ABOVE if proves and not tuned else 1.0
         for turn in range(MOST_FRAMES):
             if not len(rows) or (turn and clock.over):
                 break
             started, eps = clock.elapsed, self.guess[rows]
-            ahead = 1.0 if proves or turn >= len(AHEAD) else AHEAD[turn]
+            # where the root was scouted, or is estimated from ε alone, nothing beyond is looked at
+            near = proves and (tuned or bool(scouted[rows].all()))
+            ahead = 1.0 if near or turn >= len(AHEAD) else AHEAD[turn]
             try:
                 frame = self._frame(rows, eps, ahead, clock, precision)
             except OutOfTime:
@@ -151,6 +148,7 @@ class _Search:
             if proves:
                 self.best[rows] = torch.fmax(self.best[rows], proved)
             self.seen[rows] |= root.isfinite() & (root > 0)
+            root = root.nan_to_num(0.0)
             met = (root <= eps * (1 + GAP_ABOVE)) & (root >= eps * (1 - GAP_BELOW))
             # as low as need be, and not as far as is known: more frames would find no more
             met |= (eps <= self.best[rows] * HOPELESS) & ~(root > eps)
@@ -195,7 +193,7 @@ class _Search:
             self.steep[rows] = steep
             return proved, root
         eps = frame.eps
-        reached = _reach(frame, label)
+        reached = reach_of(frame, label)
         log = (reached / eps).log()
         slope = (self.last[1][rows] - log) / (eps / self.last[0][rows]).log()
         steep = torch.where(slope.isfinite(), slope.clamp(1.0, STEEPEST), steep)
@@ -210,84 +208,3 @@ class _Search:
             proved[below] = torch.fmax(proved[below], inside)
             root[below] = torch.where(log[below].isfinite(), root[below], inner)
         return proved, root
-
-
-class _Enclosure:
-    """Where R(ε) = ε lies: log ε and log R/ε at the nearest frame on each side."""
-
-    def __init__(self, like: torch.Tensor, climb: float, descend: float) -> None:
-        self.climb, self.descend = climb, descend
-        self.below = torch.full_like(like, -torch.inf)
-        self.above = torch.full_like(like, torch.inf)
-        self.rise, self.fall = torch.zeros_like(like), torch.zeros_like(like)
-        self.last = torch.zeros_like(like)
-
-    def next(self, rows: torch.Tensor, eps: torch.Tensor, root: torch.Tensor) -> torch.Tensor:
-        """The next ε to try, after a frame at ``eps`` found ``root``."""
-        here = eps.log()
-        most = torch.full_like(eps, STRIDE).log()
-        gap = (torch.clamp(root, min=1e-300).log() - here).clamp(-most, most)
-        up = (gap >= 0) & (here > self.below[rows])
-        down = (gap < 0) & (here < self.above[rows])
-        # Illinois' rule: an end that stays where it is twice counts for half
-        again = self.last[rows]
-        self.fall[rows] = torch.where(up & (again > 0), self.fall[rows] * 0.5, self.fall[rows])
-        self.rise[rows] = torch.where(down & (again < 0), self.rise[rows] * 0.5, self.rise[rows])
-        self.last[rows] = up.to(eps.dtype) - down.to(eps.dtype)
-        self.below[rows] = torch.where(up, here, self.below[rows])
-        self.rise[rows] = torch.where(up, gap, self.rise[rows])
-        self.above[rows] = torch.where(down, here, self.above[rows])
-        self.fall[rows] = torch.where(down, gap, self.fall[rows])
-        low, high = self.below[rows], self.above[rows]
-        rise, fall = self.rise[rows], self.fall[rows]
-        share = (rise / (rise - fall)).nan_to_num(0.5).clamp(0.02, 0.98)
-        open_ = here + gap * torch.where(gap >= 0, self.climb, self.descend)
-        enclosed = low.isfinite() & high.isfinite()
-        return torch.where(enclosed, low + share * (high - low), open_).exp()
-
-
-def frame_root(
-    frame: Frame, label: torch.Tensor, straight: torch.Tensor, steep: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(proved radius, estimated root of reach(s) = s), (B,) each, for one frame.
-
-    log reach(s)/s falls by ``steep`` for a unit of log s, or so: what the last frame found, and
-    what is found here is left there in place. Two looks are a secant; where the reach is not
-    positive, a retreat or a secant of reach(s) − s itself comes back below.
-    """
-    eps = frame.eps
-    low, low_gap = torch.zeros_like(eps), straight.clone()
-    high, high_gap = torch.full_like(eps, torch.inf), torch.full_like(eps, -torch.inf)
-    here, proved, root = eps, torch.zeros_like(eps), eps.clone()
-    before, before_log = torch.full_like(eps, torch.nan), torch.full_like(eps, torch.nan)
-    open_ = torch.ones_like(eps, dtype=torch.bool)
-    for look in range(MOST_LOOKS):
-        reached = _reach(frame if look == 0 else frame.tightened(here), label)
-        inside = torch.minimum(here, reached)
-        proved = torch.where(open_ & (here <= eps) & (inside > proved), inside, proved)
-        gap, log = reached - here, (reached / here).log()
-        slope = (before_log - log) / (here / before).log()
-        steep[:] = torch.where(open_ & slope.isfinite(), slope.clamp(1.0, STEEPEST), steep)
-        newton = here * (log / steep).exp()
-        above = ~(gap >= 0)
-        high, high_gap = torch.where(above, here, high), torch.where(above, gap, high_gap)
-        low, low_gap = torch.where(above, low, here), torch.where(above, low_gap, gap)
-        share = low_gap / (low_gap - high_gap)
-        secant = low + (high - low) * torch.where(share.isfinite(), share, 0.5)
-        newton = torch.where((newton > low) & (newton < high), newton, secant)
-        newton = torch.where((low > 0) | log.isfinite(), newton, here * RETREAT)
-        # a sample that is done keeps its root, whoever else is looked at
-        root = torch.where(open_, newton, root)
-        near = torch.clamp(SHARE * (here / eps).log().abs(), min=LOOK)
-        open_ &= ~((log.abs() <= near) | (root < LEAST * eps))
-        if not bool(open_.any()):
-            break
-        before, before_log = here, log
-        here = torch.where(open_, torch.minimum(newton, here * STRIDE), here)
-    return proved, root
-
-
-def _reach(frame: Frame, label: torch.Tensor) -> torch.Tensor:
-    """(B,) signed radius at which the smallest margin would vanish; rounded down where positive."""
-    margins: Linear = frame.margins(label)
-    return margins.reach().reshape(len(label), -1).amin(dim=1)

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from network_factory import Builder, linear_network, random_network, relu_mlp, smooth_mlp
 
 from boundcert.attacks import ATTACKS, gradient_guided_points
-from boundcert.bounds.frame import Frame, Problem
+from boundcert.bounds.frame import Frame
 from boundcert.bounds.methods import Limits
 from boundcert.bounds.prefix import prefix
 from boundcert.bounds.primitives import primitives
+from boundcert.bounds.problem import Problem
 from boundcert.bounds.propagate import Evaluation
 from boundcert.bounds.relax import OPTIMIZE, RELAX, Ladder
 from boundcert.network.graph import Network, Preprocess, put_in_front
