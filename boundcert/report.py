@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from boundcert.bounds.memory import peak_bytes
 from boundcert.certificates.records import LayerCost, Run, Sample, Summary
 
 #: Rows of a table on the terminal; a file has them all.
@@ -48,7 +49,9 @@ def print_brackets(console: Console, run: Run, samples: Sequence[Sample], summar
     if left > 0:
         say(console, f"... and {left} more; --out FILE.jsonl keeps all of them")
     say(console, summary_line(run, len(samples), summary))
-    say(console, f"radii in the units of the data, {run.norm}")
+    peak = peak_bytes()
+    used = "" if peak is None else f"; the process took up to {peak / 2**20:.0f} MiB of memory"
+    say(console, f"radii in the units of the data, {run.norm}{used}")
     if run.layers:
         for title, table in layer_tables(samples):
             say(console, f"\n{title}")

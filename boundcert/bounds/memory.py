@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from boundcert.bounds.backward import BLOCK_BYTES
 from boundcert.layers.base import numel
@@ -23,6 +24,16 @@ def batch_size(network: Network, memory: int | None) -> int:
     largest = max(numel(node.shape) for node in network.nodes)
     fixed = BLOCKS * max(BLOCK_BYTES, 16 * 8 * largest)
     return max(0, int((limit - fixed) // one))
+
+
+def peak_bytes() -> int | None:
+    """The most memory that this process has had so far, in bytes; None where nothing tells."""
+    try:
+        import resource
+    except ImportError:  # not a Unix
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def free_bytes() -> int:

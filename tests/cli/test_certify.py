@@ -21,7 +21,7 @@ def test_demo_prints_a_table(call: Call) -> None:
     heads = ["index", "label", "predicted", "correct", "lower", "upper", "attack", "ratio"]
     assert [head.strip() for head in lines[1].split("|")] == heads
     assert len([line for line in lines if "deepfool" in line]) == 20
-    assert "20 samples, accuracy" in result.out
+    assert "20 samples, accuracy" in result.out and "MiB of memory" in result.out
     assert "radii in the units of the data, l2" in result.out
     assert "NOT A CERTIFICATE" not in result.out
 
