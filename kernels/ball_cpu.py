@@ -23,6 +23,9 @@ def _piece(c, g, lam, slope, const, start, end):
 def _floor(c, g, lam, low, high, split, left, left_at, right, right_at):
     """The least of both pieces; a piece of which the box holds nothing does not count."""
     bound = math.inf
+    # comparisons would lose a nan, which bounds nothing
+    if math.isnan(low) or math.isnan(high) or math.isnan(split):
+        return -math.inf
     if low <= split:
         bound = _piece(c, g, lam, left, left_at, low, min(split, high))
     if high > split or bound == math.inf:

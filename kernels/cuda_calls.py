@@ -7,171 +7,17 @@ Names, signatures and contracts are those of the NumPy references.
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-from typing import Any, Protocol
-
 import numpy as np
 
-Array = Any  # of the launcher's array module
+from .cuda_calls_rows import RowCalls
+from .cuda_launch import FOLDER, MAX_LANES, MODULES, Array, Launcher, source
+from .shapes import EPS
 
-FOLDER = Path(__file__).with_name("cuda")
-#: Threads a block at most, MAX_LANES of common.cuh.
-MAX_LANES = 256
-#: The blocks that share a row of a fold: enough to fill a device with few rows.
-MAX_CHUNKS = 64
-#: Modules: source file and the type ``REAL`` stands for in it.
-MODULES = {
-    "rows_float32": ("rows.cu", "float"),
-    "rows_float64": ("rows.cu", "double"),
-    "walk": ("walk.cu", "double"),
-    "relax": ("relax.cu", "double"),
-}
+__all__ = ["FOLDER", "MAX_LANES", "MODULES", "Calls", "Launcher", "source"]
 
 
-class Launcher(Protocol):
-    """What runs kernels."""
-
-    xp: Any  # its array module, NumPy or CuPy
-
-    def launch(self, module: str, kernel: str, blocks: int, lanes: int, args: tuple) -> None:
-        """Run a kernel of a module of :data:`MODULES`.
-
-        ``args`` are contiguous arrays, ``np.int64`` and ``np.float64``; ``lanes`` a power of two.
-        """
-
-
-def source(module: str) -> str:
-    """The source of a module in one piece, its headers inlined.
-
-    Compile caches see the text of a program, not the files it includes.
-    """
-    name, real = MODULES[module]
-    seen: set[str] = set()
-
-    def inlined(file: str) -> str:
-        if file in seen:
-            return ""
-        seen.add(file)
-        text = (FOLDER / file).read_text(encoding="utf-8").replace("#pragma once\n", "")
-        return re.sub(r'#include "(\w+\.cuh)"\n', lambda found: inlined(found[1]), text)
-
-    return f"#define REAL {real}\n{inlined(name)}"
-
-
-def _lanes(count: int) -> int:
-    """Threads for ``count`` entries: a power of two, at least a warp."""
-    return min(MAX_LANES, max(32, 1 << max(count - 1, 0).bit_length()))
-
-
-class Calls:
-    """All kernels over one launcher; arrays are its own."""
-
-    def __init__(self, launcher: Launcher) -> None:
-        self._launcher, self._xp = launcher, launcher.xp
-
-    def _doubles(self, *arrays: Array) -> list[Array]:
-        return [self._xp.ascontiguousarray(x, dtype=np.float64) for x in arrays]
-
-    def _integers(self, *arrays: Array) -> list[Array]:
-        return [self._xp.ascontiguousarray(x, dtype=np.int64) for x in arrays]
-
-    def _empty(self, *shape: int) -> Array:
-        return self._xp.empty(shape, dtype=np.float64)
-
-    def _run(self, module: str, kernel: str, blocks: int, count: int, *args: Any) -> None:
-        """Launch with a block of threads for ``count`` entries each."""
-        if blocks == 0:
-            return
-        if count >= 2**31 or blocks >= 2**31:
-            raise ValueError(f"{kernel}: {blocks} blocks of {count} entries, 2**31 is too many")
-        plain = tuple(
-            np.int64(x) if isinstance(x, int) else np.float64(x) if isinstance(x, float) else x
-            for x in args
-        )
-        self._launcher.launch(module, kernel, blocks, _lanes(count), plain)
-
-    def _strided(self, module: str, kernel: str, total: int, *args: Any) -> None:
-        """Launch a thread an entry."""
-        self._run(module, kernel, -(-total // MAX_LANES), MAX_LANES, *args)
-
-    # kernels on rows -------------------------------------------------------------------------
-
-    def _rows(self, rows: Array, *others: Array) -> tuple[str, list[Array]]:
-        """Module and operands in the precision they have together."""
-        arrays = (rows, *others)
-        single = all(x.dtype == np.float32 for x in arrays)
-        kind = np.dtype(np.float32 if single else np.float64)
-        return f"rows_{kind.name}", [self._xp.ascontiguousarray(x, dtype=kind) for x in arrays]
-
-    def pull_lines(
-        self,
-        rows: Array,
-        owner: Array,
-        origin: Array,
-        below_slope: Array,
-        below_const: Array,
-        above_slope: Array,
-        above_const: Array,
-    ) -> tuple[Array, Array, Array]:
-        """See :func:`rows_reference.pull_lines`."""
-        lines: tuple[Array, ...] = (below_slope, below_const, above_slope, above_const)
-        samples = max(len(line) for line in lines)
-        lines = tuple(self._xp.broadcast_to(t, (samples, *t.shape[1:])) for t in lines)
-        module, (values, *parts) = self._rows(rows, *lines)
-        owner, origin = self._integers(owner, origin)
-        out = self._xp.empty_like(values)
-        rest, mass = self._empty(len(values)), self._empty(len(values))
-        count, shape = values[:1].size, (*values.shape[1:], samples, *below_slope.shape[2:])
-        args = (values, owner, origin, *parts, out, rest, mass, *shape)
-        self._run(module, "pull_lines", len(values), count, *args)
-        return out, rest, mass
-
-    def scale(self, rows: Array, owner: Array, origin: Array, weight: Array) -> tuple[Array, Array]:
-        """See :func:`rows_reference.scale`."""
-        module, (values, weight) = self._rows(rows, weight)
-        owner, origin = self._integers(owner, origin)
-        out, mass = self._xp.empty_like(values), self._empty(len(values))
-        count, shape = values[:1].size, (*values.shape[1:], len(weight), *weight.shape[2:])
-        args = (values, owner, origin, weight, out, mass, *shape)
-        self._run(module, "scale", len(values), count, *args)
-        return out, mass
-
-    def dual_norm(self, rows: Array, origin: Array, plane: tuple[int, int], q: float) -> Array:
-        """See :func:`rows_reference.dual_norm`."""
-        module, (values,) = self._rows(rows)
-        (origin,) = self._integers(origin)
-        out, shape = self._empty(len(values)), (*values.shape[1:], int(plane[0]), int(plane[1]))
-        args = (values, origin, out, *shape, float(q))
-        self._run(module, "dual_norm", len(values), values[:1].size, *args)
-        return out
-
-    def fold(
-        self,
-        columns: Array,
-        first: Array,
-        origin: Array,
-        plane: tuple[int, int],
-        stride: tuple[int, int],
-        dilation: tuple[int, int],
-        out: Array,
-    ) -> None:
-        """See :func:`rows_reference.fold`."""
-        module, (values,) = self._rows(columns)
-        if values.dtype != out.dtype:
-            raise TypeError(f"fold adds {values.dtype} to {out.dtype}")
-        first, origin = self._integers(first, origin)
-        target = self._xp.ascontiguousarray(out)
-        channels, tall, broad, rows, high, wide = values.shape
-        count = out[:1].size
-        chunks = max(1, min(MAX_CHUNKS, count // MAX_LANES))
-        steps = (int(x) for x in (*plane, *stride, *dilation))
-        sizes = (chunks, rows, channels, tall, broad, high, wide, *steps, *out.shape[2:])
-        if count:
-            args = (values, first, origin, target, *sizes)
-            self._run(module, "fold", rows * chunks, count, *args)
-        if target is not out:
-            out[...] = target
+class Calls(RowCalls):
+    """All kernels; those on rows are inherited."""
 
     # kernels of the walk ---------------------------------------------------------------------
 
@@ -332,4 +178,31 @@ class Calls:
         shapes = (a, a.size, b, b.size, pieces, len(pieces))
         args = (int(kind), n, *arrays, *self._integers(owner), *shapes, *out)
         self._run("relax", "activation_floor", rows, n, *args)
+        return out
+
+    def activation_pencil(
+        self, kind: int, low: Array, high: Array, a: Array, b: Array, pieces: Array
+    ) -> tuple[Array, Array]:
+        """See :func:`pencil_reference.activation_pencil`."""
+        low, high, a, b, pieces = self._doubles(low, high, a, b, pieces)
+        table, start = self._empty(len(low), 12, low.shape[1]), self._empty(*low.shape)
+        args = (low, high, a, a.size, b, b.size, pieces, len(pieces), table, start)
+        self._strided("relax", "activation_pencil", low.size, int(kind), *low.shape, *args)
+        return table, start
+
+    def shift_lines(
+        self,
+        slope: Array,
+        constant: Array,
+        point: Array,
+        value: Array,
+        deviation: Array,
+        outward: float,
+    ) -> Array:
+        """See :func:`relax_reference.shift_lines`."""
+        arrays = self._doubles(slope, constant, point, value, deviation)
+        out, terms = self._empty(*slope.shape), slope.shape[1] + 32
+        gamma = terms * EPS / (1.0 - terms * EPS)
+        args = (slope.size, *arrays, gamma, float(outward), out)
+        self._strided("relax", "shift_lines", slope.size, *args)
         return out

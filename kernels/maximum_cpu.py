@@ -17,6 +17,9 @@ def _floor(a, lam, window, peak):
     """min(0, min_j …) of one window (K, 3)."""
     least = math.inf
     for j in range(window.shape[0]):
+        # min and max would lose a nan, which bounds nothing
+        if math.isnan(window[j, 0] + window[j, 1]) or math.isnan(window[j, 2]):
+            return -math.inf
         if j != peak:
             at = min(max(a / lam, window[j, 1]), window[j, 2])
             least = min(least, a * window[j, 0] + 0.5 * lam * at * at - a * at)

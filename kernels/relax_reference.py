@@ -370,6 +370,6 @@ def shift_lines(
     out = np.empty(slope.shape)
     with np.errstate(all="ignore"):
         for at in np.ndindex(*slope.shape):
-            numbers = [float(x[at]) for x in arrays]
-            out[at] = shift_one(*numbers, gamma, outward)
+            s, t, p, v, far = (float(x[at]) for x in arrays)
+            out[at] = shift_one(s, t, p, v, far, gamma, outward)
     return out

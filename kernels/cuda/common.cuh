@@ -33,6 +33,9 @@ __device__ inline double smaller(double a, double b) { return b < a ? b : a; }
 // The maximum, or nan where either is one.
 __device__ inline double nan_max(double a, double b) { return a > b || is_nan(a) ? a : b; }
 
+// The minimum, or nan where either is one.
+__device__ inline double nan_min(double a, double b) { return a < b || is_nan(a) ? a : b; }
+
 // Round a sum of `terms` non-negative terms up; nan becomes infinite.
 __device__ inline double inflate(double value, i64 terms) {
     return is_nan(value) ? INF : value * (1.0 + (double)(terms + 16) * EPS);

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from boundcert.kernels import available, backend, cuda_calls, cuda_host, scalar
+from boundcert.kernels import NAMES, available, backend, cuda_calls, cuda_host, gpu, scalar
+from cuda_cases import ball_cases, gradient_cases, maximum_cases, pencil_cases
 
 from boundcert.layers.activation_table import ACTIVATIONS
 
@@ -23,6 +24,10 @@ Case = tuple[str, tuple[Any, ...]]
 SEEDS = range(12)
 DTYPES = (np.float64, np.float32)
 NORMS = (1.0, 2.0, np.inf)
+#: rtol and atol of gradients: the reference takes some differences in the precision of the rows.
+GRADIENTS = {np.float64: (1e-12, 1e-300), np.float32: (1e-5, 1e-5)}
+#: Those of what a multiplier is searched for; sums are in another order.
+BALLS = (1e-11, 1e-11)
 PARAMETERS = {
     "LeakyRelu": (0.3, 0.0),
     "PRelu": (-1.5, 0.0),
@@ -148,6 +153,7 @@ def activation_cases(kind: str, seed: int) -> Iterator[Case]:
     lam = rng.random(4) * (rng.random(4) < 0.7)
     tail = (lam, z, low, high, owner, a, b, pieces)
     yield "activation_floor", (rule.code, weight, slope, *tail)
+    yield "activation_pencil", (rule.code, low, high, a, b, pieces)
 
 
 def other_cases(seed: int) -> Iterator[Case]:
@@ -169,6 +175,10 @@ def other_cases(seed: int) -> Iterator[Case]:
     norms[0, 1], norms[label[0], 2] = 0.0, np.nan
     logits = spoilt(rng, z.copy(), seed)
     yield "margin_distances", (logits, offset * 1e-6, norms, label)
+    line = rng.standard_normal((5, b, n))
+    line[1, rng.random((b, n)) < 0.1] = -np.inf if seed % 2 else np.inf
+    for outward in (-1.0, 1.0):
+        yield "shift_lines", (*line[:4], np.abs(line[4]), outward)
     steep, curved = rng.random((2, b, 4))
     yield "taylor_recursion", (steep, curved, rng.random(4) * 3, rng.random(4))
 
@@ -206,6 +216,19 @@ def test_rows_on_the_host(host: Any, dtype: type) -> None:
     folds(host, dtype)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_pencils_on_the_host(host: Any, dtype: type) -> None:
+    for seed in SEEDS:
+        agree(host, pencil_cases(seed, dtype))
+        agree(host, gradient_cases(seed, dtype), *GRADIENTS[dtype])
+
+
+def test_balls_on_the_host(host: Any) -> None:
+    for seed in SEEDS:
+        agree(host, ball_cases(seed), *BALLS)
+        agree(host, maximum_cases(seed), *BALLS)
+
+
 @pytest.mark.parametrize("kind", list(ACTIVATIONS))
 def test_activations_on_the_host(host: Any, kind: str) -> None:
     for seed in SEEDS if host._launcher.lanes == 1 else SEEDS[:3]:
@@ -230,6 +253,11 @@ def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(cuda_host.NoCompiler, match="compiler"):
         cuda_host.load(tmp_path)
+
+
+def test_every_kernel_has_a_twin() -> None:
+    for name in NAMES:
+        assert callable(getattr(cuda_calls.Calls, name)) and callable(getattr(gpu, name)), name
 
 
 def test_the_codes_of_activations_are_the_same() -> None:
@@ -262,7 +290,6 @@ def test_nvcc_compiles(module: str, tmp_path: Path) -> None:
 def test_nvrtc_compiles(module: str, capability: int) -> None:
     """As the backend compiles; needs no device. 999: one newer than the compiler."""
     pytest.importorskip("cupy", reason="no CuPy")
-    from boundcert.kernels import gpu
     from cupy.cuda import nvrtc
 
     try:
@@ -278,6 +305,21 @@ def test_rows_on_the_device(dtype: type) -> None:
     for seed in SEEDS:
         agree(backend("gpu"), row_cases(seed, dtype))
     folds(backend("gpu"), dtype)
+
+
+@needs_device
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_pencils_on_the_device(dtype: type) -> None:
+    for seed in SEEDS:
+        agree(backend("gpu"), pencil_cases(seed, dtype), atol=1e-12)
+        agree(backend("gpu"), gradient_cases(seed, dtype), *GRADIENTS[dtype])
+
+
+@needs_device
+def test_balls_on_the_device() -> None:
+    for seed in SEEDS:
+        agree(backend("gpu"), ball_cases(seed), *BALLS)
+        agree(backend("gpu"), maximum_cases(seed), *BALLS)
 
 
 @needs_device
@@ -305,14 +347,14 @@ def test_arrays_keep_their_kind_and_place(kind: str) -> None:
             return x
         return torch.from_numpy(x).cuda() if kind == "torch" else cupy.asarray(x)
 
-    gpu = backend("gpu")
+    kernels = backend("gpu")
     name, args = next(row_cases(0, np.float32))
-    ours = getattr(gpu, name)(*(put(x) for x in args))
+    ours = getattr(kernels, name)(*(put(x) for x in args))
     for one, other in zip(ours, getattr(backend("reference"), name)(*args)):
         assert isinstance(one, torch.Tensor if kind == "torch" else cupy.ndarray)
         assert np.allclose(cupy.asnumpy(cupy.asarray(one)), other, equal_nan=True)
     *args, out = fold_arguments(0, np.float32)
     target = put(out)
-    gpu.fold(*(put(x) for x in args), target)
+    kernels.fold(*(put(x) for x in args), target)
     backend("reference").fold(*args, out)
     assert np.array_equal(cupy.asnumpy(cupy.asarray(target)), out)

@@ -172,3 +172,19 @@ def test_maxima_over_a_ball_hold(name: str, seed: int, entries: int, share: floa
                 left += rows[r, k, y, x] * move[at]
                 right += out[r, k, y, x] * delta[(*at, tap[r, k, y, x])]
             assert left >= right - 1e-9
+
+
+@pytest.mark.parametrize("name", ["reference", *BACKENDS])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_windows_that_are_no_numbers_get_no_ball(name: str, place: int) -> None:
+    """The compiled minimum lost a nan, and with it the entry that bounded the window."""
+    rng = np.random.default_rng(1)
+    rows, owner, origin, _ = situation(rng)
+    _, _, _, taps, lines, boxed = windows(rng, 3, 4)
+    square = np.full(3, 1e-3)
+    boxed[..., 2, place] = np.nan
+    _, _, rest, _ = backend(name).pull_maximum(rows, owner, origin, taps, lines, boxed, square)
+    _, _, plain, _ = backend("reference").pull_maximum(
+        rows, owner, origin, taps, lines, boxed, np.full(3, np.inf)
+    )
+    np.testing.assert_allclose(rest, plain, rtol=1e-12)

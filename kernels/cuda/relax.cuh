@@ -1,0 +1,212 @@
+// The relaxations of one entry: relax_reference.py, function by function.
+#pragma once
+#include "shapes.cuh"
+
+struct Lines {
+    double below, low_at, above, high_at;
+};
+struct Line {
+    double slope, at;
+};
+struct Ends {
+    double least, most;
+};
+
+// True only where σ does not decrease from `low` on.
+__device__ inline bool rises(const Shape& f, double low) {
+    switch (f.kind) {
+        case ELU:
+        case LEAKY:
+        case HARD_SIGMOID: return f.a >= 0.0;
+        case SELU: return f.a >= 0.0 && f.b >= 0.0;
+        case POW: return f.a >= 0.0 && low >= 0.0;
+        case LOG: return low > 0.0;
+        case RELU:
+        case CELU:
+        case SIGMOID:
+        case TANH:
+        case SOFTPLUS:
+        case SOFTSIGN:
+        case CLIP:
+        case ERF:
+        case EXP: return true;
+        default: return false;
+    }
+}
+
+// Bounds that hold everywhere, so that rounding never leaves them.
+__device__ inline Ends codomain(const Shape& f) {
+    switch (f.kind) {
+        case SIGMOID:
+        case HARD_SIGMOID: return Ends{0.0, 1.0};
+        case TANH:
+        case ERF:
+        case SOFTSIGN: return Ends{-1.0, 1.0};
+        case ABS:
+        case EXP:
+        case SOFTPLUS: return Ends{0.0, INF};
+        case POW:
+            if (fmod(f.a, 2.0) == 0.0 || f.a != floor(f.a)) return Ends{0.0, INF};
+            return Ends{-INF, INF};
+        default: return Ends{-INF, INF};
+    }
+}
+
+__device__ inline Ends range_one(const Shape& f, double low, double high) {
+    const Ends unknown{-INF, INF};
+    if (!(low <= high) || !f.pieces.hold(low, high)) return unknown;
+    double least, most;
+    if (rises(f, low)) {
+        least = value(f, low);
+        most = value(f, high);
+        least -= value_error(f, low, least) * (1.0 + EPS);
+        most += value_error(f, high, most) * (1.0 + EPS);
+        // what underflow may have taken; exact kinds have nothing to lose
+        if (f.kind != RELU && f.kind != CLIP) {
+            least -= TINY;
+            most += TINY;
+        }
+    } else {
+        least = box_floor(f, 1.0, 0.0, 0.0, 0.0, low, high).bound;
+        most = -box_floor(f, -1.0, 0.0, 0.0, 0.0, low, high).bound;
+        if (least == -INF || most == INF) return unknown;
+    }
+    if (is_nan(least) || is_nan(most)) return unknown;
+    const Ends within = codomain(f);
+    return Ends{larger(least, within.least), smaller(most, within.most)};
+}
+
+__device__ inline Lines leaky_lines(double a, double low, double high) {
+    if (low >= 0.0) return Lines{1.0, 0.0, 1.0, 0.0};
+    if (high <= 0.0) return Lines{a, 0.0, a, 0.0};
+    const double through = high > -low ? 1.0 : a;
+    const double s = high / (high - low) - a * (low / (high - low));
+    const double at_low = (a - s) * low, at_high = (1.0 - s) * high;
+    const double size = fabs(at_low) + fabs(at_high) + (fabs(a) + fabs(s)) * -low + high;
+    const double slack = 8 * EPS * size + TINY;
+    if (a <= 1.0) return Lines{through, 0.0, s, larger(at_low, at_high) + slack};
+    return Lines{s, smaller(at_low, at_high) - slack, through, 0.0};
+}
+
+OUTLINED Line bridge(
+    const Shape& f, double w, double target, double low, double high, Line line) {
+    double left = low, right = high;
+    double at_left = w * value(f, low), at_right = w * value(f, high);
+    double best = line.at + line.slope * target;
+    for (int k = 0; k < 12; ++k) {
+        const double s = (at_right - at_left) / (right - left);
+        const Floor found = box_floor(f, w, s, 0.0, 0.0, low, high);
+        const double bound = found.bound, z = found.z;
+        if (bound + s * target > best || best == -INF) {
+            line = Line{s, bound};
+            best = bound + s * target;
+        }
+        const double gap = at_left + s * (target - left) - (bound + s * target);
+        if (gap <= 1e-10 * fabs(at_right - at_left) || z <= left || z >= right) break;
+        if (z < target || target == high) {
+            left = z;
+            at_left = w * value(f, z);
+        } else {
+            right = z;
+            at_right = w * value(f, z);
+        }
+    }
+    return line;
+}
+
+// The sign of the one piece the box lies on; 4 if it meets several.
+__device__ inline double bends_of(const Pieces& pieces, double low, double high) {
+    int count = 0;
+    double first = 0.0;
+    for (int k = 0; k < pieces.count; ++k) {
+        if (larger(low, pieces.start(k)) < smaller(high, pieces.end(k))) {
+            ++count;
+            first = pieces.sign(k);
+        }
+    }
+    return count == 1 ? first : 4.0;
+}
+
+OUTLINED Line line_below(const Shape& f, double w, double low, double high) {
+    const double middle = 0.5 * (low + high), touching = w * inner_slope(f, middle);
+    const double bends = bends_of(f.pieces, low, high), wide = high - low;
+    const bool narrow = wide <= 1e-9 * (fabs(low) + fabs(high));
+    double s;
+    if (narrow || bends == 2.0) {
+        s = touching;  // a secant of nearly equal values would be noise
+    } else if (bends == 4.0 || (bends == 1.0 && w > 0.0) || (bends == -1.0 && w < 0.0)) {
+        s = touching;
+    } else {
+        s = (w * value(f, high) - w * value(f, low)) / wide;
+    }
+    s = fabs(s) <= BIG ? s : 0.0;
+    Line line{s, box_floor(f, w, s, 0.0, 0.0, low, high).bound};
+    if (bends == 4.0 && !narrow) {
+        const double loss = w * value(f, middle) - (line.at + s * middle);
+        // a tangent at the middle that holds has the largest integral of all lines that do
+        if (!(loss <= 1e-12 * fabs(s) * wide)) {
+            line = bridge(f, w, middle, low, high, line);
+        }
+    }
+    return Line{line.at > -INF ? line.slope : 0.0, line.at};
+}
+
+__device__ inline Lines lines_one(const Shape& f, double low, double high) {
+    if (!(low <= high && larger(fabs(low), fabs(high)) <= BIG) || f.pieces.count == 0) {
+        return Lines{0.0, -INF, 0.0, INF};
+    }
+    if (f.kind == RELU) return leaky_lines(0.0, low, high);
+    if (f.kind == LEAKY && fabs(f.a) <= BIG) return leaky_lines(f.a, low, high);
+    const Line below = line_below(f, 1.0, low, high), above = line_below(f, -1.0, low, high);
+    return Lines{below.slope, below.at, -above.slope, -above.at};
+}
+
+// `box_floor` of the ReLU, whose linear pieces are exact supports; the hot case.
+__device__ inline Floor relu_floor(
+    double w, double g, double lam, double c, double low, double high) {
+    // a nan fails its comparison
+    if (!(low >= -BIG && high <= BIG && low <= high && 0.0 <= lam && lam <= BIG)) {
+        return Floor{-INF, 0.0};
+    }
+    if (!(fabs(w) <= BIG && fabs(g) <= BIG && fabs(c) <= BIG)) return Floor{-INF, 0.0};
+    Floor best{INF, low};
+    if (lam > 0.0) {
+        if (low <= 0.0) {
+            const Support flat{0.0, 0.0, 0.0, 0.0, 0.0};
+            best = quadratic(lam, c, g, low, smaller(high, 0.0), flat, false);
+        }
+        if (high > 0.0) {
+            const Support steep{w, 0.0, 0.0, 0.0, 0.0};
+            const Floor found = quadratic(lam, c, g, larger(low, 0.0), high, steep, false);
+            if (found.bound < best.bound) best = found;
+        }
+        return best;
+    }
+    // piecewise linear: one of three points
+    const double points[3] = {low, high, low < 0.0 && 0.0 < high ? 0.0 : low};
+    for (double point : points) {
+        const double up = w * larger(point, 0.0), pull = g * point;
+        const double bound = up - pull - 2 * EPS * (fabs(up) + fabs(pull));
+        if (bound < best.bound) best = Floor{bound, point};
+    }
+    return Floor{best.bound - TINY, best.z};
+}
+
+__device__ inline Floor floor_one(
+    const Shape& f, double w, double g, double lam, double c, double low, double high) {
+    if (w == 0.0 && g == 0.0) return Floor{0.0, smaller(larger(c, low), high)};
+    if (f.kind == RELU) return relu_floor(w, g, lam, c, low, high);
+    return box_floor(f, w, g, lam, c, low, high);
+}
+
+// s·p + t − v, moved outward by what rounding costs a unit of coefficient. An infinite constant is
+// no line.
+__device__ inline double shift_one(
+    double slope, double constant, double point, double value_at, double deviation, double gamma,
+    double outward) {
+    if (fabs(constant) == INF) return constant;
+    const double moved = slope * point, shifted = moved + constant - value_at;
+    double size = (fabs(moved) + fabs(constant) + fabs(value_at)) * (8 * EPS);
+    size = size + fabs(slope) * deviation * (4 * EPS) + fabs(shifted) * gamma;
+    return shifted + outward * (size * (1.0 + gamma) + 1e-300);
+}

@@ -1,0 +1,105 @@
+"""What the CUDA kernels on pencils, balls and window maxima are tried with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from boundcert.kernels.ball_reference import BASE, BELOW
+
+Array = Any
+Case = tuple[str, tuple[Any, ...]]
+
+
+def places(rng: np.random.Generator, seed: int) -> tuple[Array, Array, Array, tuple[int, ...]]:
+    """Rows on patches that hang over the plane or miss it, with zeros; owner, origin, (C, H, W)."""
+    count, channels = 6, int(rng.integers(1, 4))
+    plane = (channels, int(rng.integers(1, 7)), int(rng.integers(1, 7)))
+    patch = (int(rng.integers(0 if seed == 5 else 1, 9)), int(rng.integers(1, 9)))
+    rows = rng.standard_normal((count, channels, *patch))
+    rows[rng.random(rows.shape) < 0.2] = 0.0
+    return rows, rng.integers(0, 3, count), rng.integers(-5, 5, (count, 2)), plane
+
+
+def pencil_arguments(seed: int, dtype: type) -> tuple[Any, ...]:
+    """Those of ``pull_pencil``, with mixes at the lines, between, outside, and not a number."""
+    rng = np.random.default_rng(4000 + seed)
+    rows, owner, origin, plane = places(rng, seed)
+    if seed % 3 == 1:
+        rows[rng.random(rows.shape) < 0.02] = np.nan
+    mix = rng.uniform(-0.5, 2.5, rows.shape)
+    whole = rng.random(rows.shape) < 0.3
+    mix[whole] = np.round(mix[whole])
+    mix[rng.random(rows.shape) < 0.1] = np.nan
+    table = rng.standard_normal((3, 12, *plane))
+    if seed % 2:
+        # no lines at all in places, which coefficients of 0 must not meet
+        none = rng.random((3, *plane)) < 0.1
+        for k in range(1, 12, 2):
+            table[:, k][none] = -np.inf if k < 6 else np.inf
+    return rows.astype(dtype), owner, origin, mix.astype(dtype), table.astype(dtype)
+
+
+def pencil_cases(seed: int, dtype: type) -> Iterator[Case]:
+    args = pencil_arguments(seed, dtype)
+    yield "pull_pencil", args
+    yield "pull_pencil", (*args[:4], args[4][:1])  # shared by the samples
+
+
+def gradient_cases(seed: int, dtype: type) -> Iterator[Case]:
+    args, rng = pencil_arguments(seed, dtype), np.random.default_rng(4500 + seed)
+    back = rng.standard_normal(args[0].shape).astype(dtype)
+    yield "pencil_gradient", (*args, back, rng.standard_normal(len(back)))
+
+
+def ball_cases(seed: int) -> Iterator[Case]:
+    """Functions with a kink, below which and above which lines are exact on either side."""
+    rng = np.random.default_rng(5000 + seed)
+    rows, owner, origin, plane = places(rng, seed)
+    shape = (3, *plane)
+    point, (a, b) = rng.standard_normal(shape), rng.standard_normal(2)
+    low, high = point - rng.random(shape) * 2, point + rng.random(shape) * 2
+
+    def f(z: Array) -> Array:
+        return np.where(z > 0, b * z, a * z)
+
+    value, steep = f(point), (f(high) - f(low)) / (high - low)
+    cut = np.clip(0, low, high)
+    apart = [f(z) - value - steep * (z - point) for z in (low, high, cut)]
+    ends = [np.minimum.reduce(apart), np.maximum.reduce(apart)]
+    tight = (low >= 0) | (high <= 0)
+    ends = [np.where(tight, 0.0, end) for end in ends]
+    halves = [np.full(shape, a), a * point - value, np.full(shape, b), b * point - value]
+    base = [steep, ends[0], steep, ends[1]]
+    table = np.stack([low - point, high - point, cut - point, *halves, *halves, *base], axis=1)
+    if seed % 3 == 1:
+        rows[rng.random(rows.shape) < 0.02] = np.nan
+        table[:, BASE + 1][rng.random(shape) < 0.1] = -np.inf
+        table[:, :BELOW][rng.random((3, BELOW, *plane)) < 0.005] = np.nan
+    for share in (1e-3, 0.1, 1.0, 1e3, 0.0, np.inf):
+        yield "pull_ball", (rows, owner, origin, table, np.full(3, share))
+
+
+def maximum_cases(seed: int) -> Iterator[Case]:
+    """Windows with entries that are padding, and with such as no one knows."""
+    rng = np.random.default_rng(6000 + seed)
+    rows, owner, origin, plane = places(rng, seed)
+    entries = int(rng.integers(1, 5))
+    z, low, high = rng.standard_normal((3, 3, *plane, entries))
+    low, high = -np.abs(low), np.abs(high)
+    padding = rng.random(z.shape) < 0.2
+    padding[..., 0] = False
+    z[padding], low[padding], high[padding] = -np.inf, 0.0, 0.0
+    value, top = z.max(axis=-1), (z + high).max(axis=-1)
+    best = [end.argmax(axis=-1) for end in (z + low, z + high, z)]
+    bottom = np.take_along_axis(z, best[0][..., None], -1)[..., 0] - value
+    slope = rng.random(value.shape)
+    windows = np.stack((value[..., None] - z, low, high), axis=-1)
+    if seed % 3 == 1:
+        rows[rng.random(rows.shape) < 0.02] = np.nan
+        windows[rng.random(windows.shape) < 0.01] = np.nan
+    lines = np.stack([bottom, slope, top - value], axis=1)
+    for share in (1e-3, 0.1, 1.0, 1e3, 0.0, np.inf):
+        args = (np.stack(best, axis=1), lines, windows, np.full(3, share))
+        yield "pull_maximum", (rows, owner, origin, *args)
