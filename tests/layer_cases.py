@@ -195,6 +195,31 @@ NONLINEAR = [
     Case(
         "max_3d_wide", "MaxPool", _plain((1, 1, 3, 3, 3), kernel_shape=[3, 3, 2]), (1, 1, 1, 1, 2)
     ),
+    Case(
+        "max_ceil_pads",
+        "MaxPool",
+        _plain((1, 2, 6, 7), kernel_shape=[3, 2], strides=[3, 3], ceil_mode=1, pads=[1, 0, 1, 1]),
+        (1, 2, 3, 3),
+    ),
+    Case(
+        "max_dilated_pads",
+        "MaxPool",
+        _plain((1, 2, 6, 7), kernel_shape=[2, 3], dilations=[3, 2], pads=[2, 2, 1, 3]),
+        (1, 2, 6, 8),
+    ),
+    Case(
+        "max_one_axis",
+        "MaxPool",
+        _plain((1, 2, 6, 5), kernel_shape=[1, 3], strides=[2, 1]),
+        (1, 2, 3, 3),
+    ),
+    Case("max_identity", "MaxPool", _plain((1, 2, 3, 3), kernel_shape=[1, 1]), (1, 2, 3, 3)),
+    Case(
+        "max_batch",
+        "MaxPool",
+        _plain((3, 2, 4, 4), kernel_shape=[2, 2], pads=[1, 0, 0, 1]),
+        (3, 2, 4, 4),
+    ),
     Case("global_max", "GlobalMaxPool", _plain(), (1, 3, 1, 1)),
     Case("lp_pool", "LpPool", _plain(kernel_shape=[2, 2], p=2), (1, 3, 5, 4)),
     Case("lp_pool_1", "LpPool", _plain(kernel_shape=[3, 2], strides=[3, 2], p=1), (1, 3, 2, 2)),
