@@ -11,8 +11,8 @@ STRIDE = 8.0
 class Enclosure:
     """Where R(ε) = ε lies: log ε and log R/ε at the nearest frame on each side."""
 
-    def __init__(self, like: torch.Tensor, climb: float, descend: float) -> None:
-        self.climb, self.descend = climb, descend
+    def __init__(self, like: torch.Tensor, beyond: float) -> None:
+        self.beyond = beyond
         self.below = torch.full_like(like, -torch.inf)
         self.above = torch.full_like(like, torch.inf)
         self.rise, self.fall = torch.zeros_like(like), torch.zeros_like(like)
@@ -37,6 +37,6 @@ class Enclosure:
         low, high = self.below[rows], self.above[rows]
         rise, fall = self.rise[rows], self.fall[rows]
         share = (rise / (rise - fall)).nan_to_num(0.5).clamp(0.02, 0.98)
-        open_ = here + gap * torch.where(gap >= 0, self.climb, self.descend)
+        open_ = here + gap * self.beyond
         enclosed = low.isfinite() & high.isfinite()
         return torch.where(enclosed, low + share * (high - low), open_).exp()

@@ -29,6 +29,8 @@ from boundcert.norms import Norm
 
 #: Rows to begin with, by node, and their rest.
 Start = tuple[dict[int, Rows], torch.Tensor]
+#: The box of a node at radii (B,), from the one that forms give.
+Ahead = Callable[[int, Box, torch.Tensor], Box]
 
 
 @dataclass
@@ -84,16 +86,12 @@ class Frame:
         cls,
         problem: Problem,
         eps: torch.Tensor,
-        ahead: float = 1.0,
         ball: bool = False,
         clock: Clock | None = None,
         precision: torch.dtype = torch.float64,
         steps: int = 0,
     ) -> Frame:
         """Node by node: an interval, then backward bounds where they would help.
-
-        ``ahead`` > 1 also bounds the entries that become loose in boxes so many times as wide:
-        what :meth:`tightened` needs to see beyond ``eps``.
 
         Raises
         ------
@@ -106,8 +104,8 @@ class Frame:
         for k, node in enumerate(problem.network.nodes[1:], start=1):
             assert node.layer is not None
             value = problem.values[k]
-            relaxation = node.layer.relax(frame._operands(k, ahead), value)
-            if frame._refine(node.inputs, relaxation) or ahead != 1.0:
+            relaxation = node.layer.relax(frame._operands(k), value)
+            if frame._refine(node.inputs, relaxation):
                 relaxation = node.layer.relax(frame._operands(k), value)
             # what is loose still is worth an ascent
             if steps and frame._refine(node.inputs, relaxation, steps):
@@ -143,11 +141,18 @@ class Frame:
         )
         return part.tightened(part.eps)
 
-    def tightened(self, eps: torch.Tensor) -> Frame:
+    def bounded(self, k: int) -> torch.Tensor:
+        """(B, *shape) which entries of a node a backward pass bounded."""
+        if k not in self.forms:
+            return torch.zeros_like(self.problem.values[k], dtype=torch.bool)
+        return self.forms[k].low.base.isfinite()
+
+    def tightened(self, eps: torch.Tensor, ahead: Ahead | None = None) -> Frame:
         """The frame at radii eps from the forms that are there, without carrying anything back.
 
         Up to the frame's own radius this is a frame like any other. Beyond it nothing is proved:
         forms are extrapolated, other boxes stretched, to estimate what a frame there would find.
+        Nor is it with boxes that ``ahead`` estimates.
         """
         problem = self.problem
         frame = replace(self, eps=eps, boxes=[], relaxations=[None])
@@ -164,7 +169,9 @@ class Frame:
                     box = box.meet(*node.layer.interval(*frame._operands(k)))
             if k in problem.prefix.norms:
                 box = box.meet(*problem.prefix.ends(k, problem.points[k], eps))
-            if k in self.forms:
+            if ahead is not None:
+                box = ahead(k, self.boxes[k] if k in self.forms else box, eps)
+            elif k in self.forms:
                 box = box.meet(*self.forms[k].ends(eps))
             frame.relaxations.append(relaxation)
             frame.boxes.append(frame._spread(k, box))
@@ -178,10 +185,8 @@ class Frame:
         size = box.point[0].numel() if self.problem.norm is Norm.LINF else 1
         return replace(box, spread=self.eps * math.sqrt(size) * (1 + 4 * UNIT))
 
-    def _operands(self, k: int, factor: float = 1.0) -> tuple[Box, ...]:
-        stretch = torch.full_like(self.eps, factor)
-        inputs = self.problem.network.nodes[k].inputs
-        return tuple(self.boxes[i].stretched(stretch) for i in inputs)
+    def _operands(self, k: int) -> tuple[Box, ...]:
+        return tuple(self.boxes[i] for i in self.problem.network.nodes[k].inputs)
 
     def _refine(self, inputs: tuple[int, ...], relaxation: Relaxation, steps: int = 0) -> bool:
         """Bound the operands' loose entries backward; whether anything was done."""

@@ -2,69 +2,114 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 
 from boundcert.bounds.backward import Linear
-from boundcert.bounds.enclosure import STRIDE
-from boundcert.bounds.frame import Frame
+from boundcert.bounds.frame import Ahead, Frame
 
-#: Looks end when reach(s)/s is this close to 1, or in logarithms within a share of s/ε: the
-#: secant then does the rest.
-LOOK, SHARE = 2e-3, 0.5
-#: How log reach(s)/s falls with log s where nothing is known, and at most.
+#: Looks end when the gap (see :func:`_gap`) is this close to 0, or within a share of log s/ε.
+LOOK, SHARE = 2e-3, 0.1
+#: How the gap falls with log s where nothing is known, and at most.
 STEEP, STEEP_TUNED, STEEPEST = 2.0, 6.0, 50.0
 #: Most looks at the margins of one frame.
 MOST_LOOKS = 6
-#: Where nothing is known below a radius whose reach is not positive, the next look is at this
-#: share of it, down to the least share of ε.
-RETREAT, LEAST = 0.3, 0.1
+#: A look goes at most this factor further than the last, and back; it is no use to look below the
+#: least share of ε.
+STRIDE, RETREAT, LEAST = 8.0, 4.0, 0.05
+#: Where the root is enclosed, the next look stays this share of the enclosure away from its ends.
+INSIDE = 0.02
+
+
+class Looked(NamedTuple):
+    """What looks at a frame say, (B,) each.
+
+    Attributes
+    ----------
+    reach : how far the margins of the frame's own radius reach.
+    proved : a radius that the frame proves.
+    root : estimate of the root; nan where no look found a number.
+    """
+
+    reach: torch.Tensor
+    proved: torch.Tensor
+    root: torch.Tensor
 
 
 def frame_root(
-    frame: Frame, label: torch.Tensor, straight: torch.Tensor, steep: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(proved radius, estimated root of reach(s) = s), (B,) each, for one frame.
+    frame: Frame,
+    label: torch.Tensor,
+    straight: torch.Tensor,
+    steep: torch.Tensor,
+    ahead: Ahead | None = None,
+) -> Looked:
+    """What a frame proves, and where the root of reach(s) = s lies.
 
-    log reach(s)/s falls by ``steep`` for a unit of log s, or so: what the last frame found, and
-    what is found here is left there in place. Two looks are a secant; where the reach is not
-    positive, a retreat or a secant of reach(s) − s itself comes back below. The root is nan where
-    no look found a number.
+    The root is sought in log s, by secants between the nearest looks on either side (Illinois'
+    rule), or along ``steep`` where all looks are on one side: what the last frame found, and what
+    is found here is left there in place. Boxes that ``ahead`` estimates prove nothing.
     """
-    eps = frame.eps
-    low, low_gap = torch.zeros_like(eps), straight.clone()
-    high, high_gap = torch.full_like(eps, torch.inf), torch.full_like(eps, -torch.inf)
-    here, proved, root = eps, torch.zeros_like(eps), eps.clone()
-    before, before_log = torch.full_like(eps, torch.nan), torch.full_like(eps, torch.nan)
+    eps, first = frame.eps, frame.eps
+    low = torch.full_like(eps, -torch.inf)
+    high, rise, fall = -low, straight.clone(), -straight
+    side, here = torch.zeros_like(eps), eps.log()
+    proved, root = torch.zeros_like(eps), here
+    before, before_gap = torch.full_like(eps, torch.nan), torch.full_like(eps, torch.nan)
     open_ = torch.ones_like(eps, dtype=torch.bool)
     unknown = open_.clone()
     for look in range(MOST_LOOKS):
-        reached = reach_of(frame if look == 0 else frame.tightened(here), label)
+        at = eps if look == 0 else here.exp()
+        reached = reach_of(frame if look == 0 else frame.tightened(at, ahead), label)
+        first = reached if look == 0 else first
         unknown &= ~reached.isfinite()
-        inside = torch.minimum(here, reached)
-        proved = torch.where(open_ & (here <= eps) & (inside > proved), inside, proved)
-        gap, log = reached - here, (reached / here).log()
-        slope = (before_log - log) / (here / before).log()
+        if ahead is None or look == 0:
+            inside = torch.minimum(at, reached)
+            proved = torch.where(open_ & (at <= eps) & (inside > proved), inside, proved)
+        gap = _gap(reached / at)
+        slope = (before_gap - gap) / (here - before)
         steep[:] = torch.where(open_ & slope.isfinite(), slope.clamp(1.0, STEEPEST), steep)
-        newton = here * (log / steep).exp()
-        above = ~(gap >= 0)
-        high, high_gap = torch.where(above, here, high), torch.where(above, gap, high_gap)
-        low, low_gap = torch.where(above, low, here), torch.where(above, low_gap, gap)
-        share = low_gap / (low_gap - high_gap)
-        secant = low + (high - low) * torch.where(share.isfinite(), share, 0.5)
-        newton = torch.where((newton > low) & (newton < high), newton, secant)
-        newton = torch.where((low > 0) | log.isfinite(), newton, here * RETREAT)
+        up = gap >= 0
+        # an end that stays where it is twice counts for half
+        fall = torch.where(up & (side > 0), fall * 0.5, fall)
+        rise = torch.where(~up & (side < 0), rise * 0.5, rise)
+        side = torch.where(up, 1.0, -1.0)
+        low, rise = torch.where(up, here, low), torch.where(up, gap, rise)
+        high, fall = torch.where(up, high, here), torch.where(up, fall, gap)
+        share = (rise / (rise - fall)).nan_to_num(0.5).clamp(INSIDE, 1 - INSIDE)
+        stride = (gap / steep).clamp(-_log(RETREAT), _log(STRIDE))
+        enclosed = low.isfinite() & high.isfinite()
+        further = torch.where(enclosed, low + share * (high - low), here + stride)
+        # so near the root that a step along the slope is better than where it is enclosed
+        newton = here + stride
+        inner = enclosed & (newton > low) & (newton < high) & (gap.abs() < 0.1)
+        further = torch.where(inner, newton, further)
         # a sample that is done keeps its root, whoever else is looked at
-        root = torch.where(open_, newton, root)
-        near = torch.clamp(SHARE * (here / eps).log().abs(), min=LOOK)
-        open_ &= ~((log.abs() <= near) | (root < LEAST * eps))
+        root = torch.where(open_, further, root)
+        near = torch.clamp(SHARE * (here - eps.log()).abs(), min=LOOK)
+        open_ &= ~((gap.abs() <= near) | (root < eps.log() + _log(LEAST)))
         if not bool(open_.any()):
             break
-        before, before_log = here, log
-        here = torch.where(open_, torch.minimum(newton, here * STRIDE), here)
-    return proved, torch.where(unknown, torch.nan, root)
+        before, before_gap = here, gap
+        here = torch.where(open_, further, here)
+    return Looked(first, proved, torch.where(unknown, torch.nan, root.exp()))
 
 
 def reach_of(frame: Frame, label: torch.Tensor) -> torch.Tensor:
     """(B,) signed radius at which the smallest margin would vanish; rounded down where positive."""
     margins: Linear = frame.margins(label)
     return margins.reach().reshape(len(label), -1).amin(dim=1)
+
+
+def _gap(ratio: torch.Tensor) -> torch.Tensor:
+    """log ρ of ρ = reach(s)/s ≥ 1, and −log(2 − ρ) below, which goes on as smoothly to −∞.
+
+    Far from the root either way ρ is a power of s, or so; nan, of no bound, is far below.
+    """
+    above = ratio.clamp(min=1.0).log()
+    below = (2 - ratio.clamp(max=1.0)).log()
+    return (above - below).nan_to_num(-_log(1e6), 500.0, -_log(1e6))
+
+
+def _log(factor: float) -> float:
+    return float(torch.tensor(factor, dtype=torch.float64).log())

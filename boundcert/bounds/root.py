@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -11,11 +12,13 @@ from boundcert.bounds.enclosure import STRIDE, Enclosure
 from boundcert.bounds.frame import Frame
 from boundcert.bounds.looks import STEEP, STEEP_TUNED, STEEPEST, frame_root, reach_of
 from boundcert.bounds.problem import Problem
+from boundcert.bounds.trend import Trend
 from boundcert.norms import Norm
 
 #: A frame whose root lies so close above or below its radius is the last: what is proved is the
-#: radius in the first case, and in the second the root, whose error is a fraction of the gap.
-GAP_ABOVE, GAP_BELOW = 8e-4, 8e-4
+#: radius in the first case, and in the second the root, whose error is a fraction of the gap. That
+#: of a scouted root is a small fraction: the gap may be wider.
+GAP, SCOUTED = 9e-4, 1.5e-2
 #: A frame that is to prove what was scouted is built at this share of it: the first look at its
 #: margins then succeeds.
 PROVED = 1.0 - 1.5e-4
@@ -29,13 +32,9 @@ MOST_FRAMES = 14
 FIRST = 0.1
 #: Frames are built a little above the root, so that the root itself is proved inside them.
 ABOVE = 1.0 + 4e-4
-#: Until the radius sought is enclosed, the next frame goes this power of R/ε further, where R is
-#: the root that the frame at ε found: above ε, and below.
-CLIMB, DESCEND = 0.9, 0.7
-#: The same where R is an estimate: a little past it, so as to enclose it.
+#: Until the radius sought is enclosed, the next frame of an ascent goes this power of R/ε further,
+#: where R is the root that the frame at ε found: a little past it, so as to enclose it.
 BEYOND = 1.1
-#: How far ahead of their radius the first frames look for entries that will become loose.
-AHEAD = (2.0, 1.3, 1.05)
 #: With an ascent the first frame looks so much above what is known.
 HIGHER, HIGHER_LINF = 1.15, 1.05
 #: A radius that is so little above what is known: a frame there that finds less is the last.
@@ -123,25 +122,23 @@ class _Search:
         self.steep = torch.full_like(best, STEEP_TUNED if rung.steps else STEEP)
         self.last = (torch.full_like(best, torch.nan), torch.full_like(best, torch.nan))
         self.seen = torch.zeros_like(label, dtype=torch.bool)
+        self.trend = Trend(len(label))
 
     def run(
         self, rows: torch.Tensor, guess: torch.Tensor, precision: torch.dtype, clock: Clock
     ) -> None:
         """Frames for samples ``rows`` from radii ``guess`` (B,) on, until roots meet radii."""
-        scouted, self.seen = self.seen, torch.zeros_like(self.seen)
+        self.seen = torch.zeros_like(self.seen)
         self.guess = guess.clone()
         proves, tuned = precision is torch.float64, self.rung.steps > 0
-        enclosure = Enclosure(guess, *((BEYOND, BEYOND) if tuned else (CLIMB, DESCEND)))
+        enclosure = Enclosure(guess, BEYOND)
         above = ABOVE if proves and not tuned else 1.0
         for turn in range(MOST_FRAMES):
             if not len(rows) or (turn and clock.over):
                 break
             started, eps = clock.elapsed, self.guess[rows]
-            # where the root was scouted, or is estimated from ε alone, nothing beyond is looked at
-            near = proves and (tuned or bool(scouted[rows].all()))
-            ahead = 1.0 if near or turn >= len(AHEAD) else AHEAD[turn]
             try:
-                frame = self._frame(rows, eps, ahead, clock, precision)
+                frame = self._frame(rows, eps, clock, precision)
             except OutOfTime:
                 break
             proved, root = self._root(frame, rows)
@@ -149,10 +146,13 @@ class _Search:
                 self.best[rows] = torch.fmax(self.best[rows], proved)
             self.seen[rows] |= root.isfinite() & (root > 0)
             root = root.nan_to_num(0.0)
-            met = (root <= eps * (1 + GAP_ABOVE)) & (root >= eps * (1 - GAP_BELOW))
+            gap = GAP if proves else SCOUTED
+            met = (root <= eps * (1 + gap)) & (root >= eps * (1 - gap))
             # as low as need be, and not as far as is known: more frames would find no more
             met |= (eps <= self.best[rows] * HOPELESS) & ~(root > eps)
-            further = torch.maximum(enclosure.next(rows, eps, root), self.best[rows])
+            root = root.clamp(eps / STRIDE, eps * STRIDE)
+            further = enclosure.next(rows, eps, root) if tuned else root
+            further = torch.maximum(further, self.best[rows])
             self.guess[rows] = torch.where(met, root, further * above)
             clock.step = clock.elapsed - started
             if not tuned:
@@ -163,7 +163,6 @@ class _Search:
         self,
         rows: torch.Tensor,
         eps: torch.Tensor,
-        ahead: float,
         clock: Clock,
         precision: torch.dtype,
     ) -> Frame:
@@ -179,32 +178,40 @@ class _Search:
         # multipliers have nothing to see where all entries may be far out together
         ball = self.rung.ball and self.problem.norm is not Norm.LINF
         problem = self.problem.take(rows)
-        return Frame.build(problem, eps, ahead, ball, clock, precision, steps)
+        return Frame.build(problem, eps, ball, clock, precision, steps)
 
     def _root(self, frame: Frame, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(proved radius, estimated root), (B,) each, of a frame for some samples.
-
-        Bounds whose lines were chosen for ε are far from the best beyond it: the root is then
-        estimated from the reach at ε alone, and looked for only below, to prove something.
-        """
+        """(proved radius, estimated root), (B,) each, of a frame for some samples."""
         label, straight, steep = self.label[rows], self.straight[rows], self.steep[rows]
-        if not self.rung.steps:
-            proved, root = frame_root(frame, label, straight, steep)
+        if self.rung.steps:
+            reached = reach_of(frame, label)
+            root = self._straight_on(frame.eps, reached, rows)
+        else:
+            self.trend.add(rows, frame)
+            ahead = partial(self.trend.box, rows=rows)
+            reached, _, root = frame_root(frame, label, straight, steep, ahead)
             self.steep[rows] = steep
-            return proved, root
-        eps = frame.eps
-        reached = reach_of(frame, label)
+        proved = torch.minimum(frame.eps, reached)
+        below = torch.nonzero(~(reached >= frame.eps)).reshape(-1)
+        if frame.precision is torch.float64 and len(below):
+            part = frame.take(below)
+            steep = self.steep[rows[below]]
+            inside = frame_root(part, label[below], straight[below], steep)
+            proved[below] = torch.fmax(proved[below], inside.proved)
+            root[below] = torch.where(root[below].isfinite(), root[below], inside.root)
+        return proved, root
+
+    def _straight_on(
+        self, eps: torch.Tensor, reached: torch.Tensor, rows: torch.Tensor
+    ) -> torch.Tensor:
+        """The root (B,) that a secant through this frame's reach at ε and the last one's gives.
+
+        Bounds whose lines were chosen for ε are far from the best beyond it: there is nothing to
+        look at but the reach at ε alone.
+        """
         log = (reached / eps).log()
         slope = (self.last[1][rows] - log) / (eps / self.last[0][rows]).log()
-        steep = torch.where(slope.isfinite(), slope.clamp(1.0, STEEPEST), steep)
+        steep = torch.where(slope.isfinite(), slope.clamp(1.0, STEEPEST), self.steep[rows])
         for kept, new in zip((self.steep, *self.last), (steep, eps, log)):
             kept[rows] = new
-        root = eps * (log / steep).exp().clamp(1 / STRIDE, STRIDE)
-        below = torch.nonzero(~(reached >= eps)).reshape(-1)
-        proved = torch.minimum(eps, reached)
-        if len(below):
-            part = frame.take(below)
-            inside, inner = frame_root(part, label[below], straight[below], steep[below].clone())
-            proved[below] = torch.fmax(proved[below], inside)
-            root[below] = torch.where(log[below].isfinite(), root[below], inner)
-        return proved, root
+        return eps * (log / steep).exp()

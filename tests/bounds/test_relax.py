@@ -81,7 +81,7 @@ def test_boxes_and_margins_hold(make, seed, weight, scale, size, norm, ball, ste
     eps = torch.full((SAMPLES,), size * scale, dtype=torch.float64)
     with torch.no_grad():
         problem = problem_of(network, norm, x)
-        wide = Frame.build(problem, eps, ahead=1.5, ball=ball, steps=steps)
+        wide = Frame.build(problem, eps, ball=ball, steps=steps)
         frames = [wide, wide.tightened(eps * 0.6)]
         margins = [frame.margins(label) for frame in frames]
     for frame, margin in zip(frames, margins):

@@ -1,0 +1,67 @@
+"""How bounds widen with the radius, as the last frames show: what scouts look ahead with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from boundcert.layers.relaxation import Box
+
+if TYPE_CHECKING:
+    from boundcert.bounds.frame import Frame
+
+#: A bound lies d(ε) = d·(ε/ε₀)^(1 + p) from the value at the sample: p where only one frame is
+#: known, and the least and the most that two frames may say.
+WIDENING, LEAST, MOST = 0.3, -1.0, 4.0
+
+
+class Trend:
+    """Distances of nodes' bounds from the samples' values in the last two frames of a sample.
+
+    They follow a power of the radius closely, each entry with its own exponent, which two frames
+    tell. Bounds in between or a little beyond are then known without carrying anything back, to
+    second order. These are estimates, which prove nothing: only frames in float32 take them.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.eps = torch.full((2, count), torch.nan, dtype=torch.float64)
+        self.logs: dict[int, torch.Tensor] = {}
+
+    def add(self, rows: torch.Tensor, frame: Frame) -> None:
+        """A new frame of samples ``rows``."""
+        self.eps[0, rows], self.eps[1, rows] = self.eps[1, rows], frame.eps
+        for k in {*self.logs, *frame.forms}:
+            value, box = frame.problem.values[k], frame.boxes[k]
+            if k not in self.logs:
+                shape = (2, 2, self.eps.shape[1], *value.shape[1:])
+                self.logs[k] = torch.full(shape, torch.nan, dtype=torch.float32)
+            far = torch.stack([value - box.low, box.high - value]).clamp(min=1e-300).log()
+            known = frame.bounded(k) & far.isfinite().all(dim=0)
+            self.logs[k][0][:, rows] = self.logs[k][1][:, rows]
+            self.logs[k][1][:, rows] = torch.where(known, far, torch.nan).float()
+
+    def box(self, k: int, box: Box, eps: torch.Tensor, rows: torch.Tensor) -> Box:
+        """The box of node k of samples ``rows`` as it would be at radii ``eps``.
+
+        Entries that the last frame did not bound keep what ``box`` says.
+        """
+        if k not in self.logs:
+            return box
+        old, new = self.logs[k][:, :, rows]
+        wide = (-1, *([1] * (box.low.dim() - 1)))
+        steps = (self.eps[1, rows] / self.eps[0, rows]).log().to(old.dtype)
+        power = (new - old) / steps.reshape(wide)
+        power = torch.where(power.isfinite(), power, torch.nan)
+        # what two frames say of a sample's entries on the whole is for those that only one saw
+        usual = power.flatten(2).nanmean(dim=2).nan_to_num(1 + WIDENING).reshape(2, *wide)
+        power = torch.where(power.isnan(), usual, power).clamp(1 + LEAST, 1 + MOST)
+        ahead = (eps / self.eps[1, rows]).log().to(old.dtype).reshape(wide)
+        far = (new + power * ahead).double().exp()
+        known = far.isfinite()[0]
+        return replace(
+            box,
+            low=torch.where(known, box.point - far[0], box.low),
+            high=torch.where(known, box.point + far[1], box.high),
+        )
