@@ -19,10 +19,12 @@ from boundcert.bounds.backward import (
     first_rows,
 )
 from boundcert.bounds.clock import Clock
+from boundcert.bounds.form import Form
 from boundcert.bounds.prefix import LINEAR
 from boundcert.bounds.problem import Problem
 from boundcert.bounds.tune import tune
-from boundcert.layers.base import UNIT, Deviation
+from boundcert.layers.activation import Elementwise
+from boundcert.layers.base import UNIT, Deviation, Layer
 from boundcert.layers.relaxation import Box, Relaxation, down
 from boundcert.layers.rows import Rows
 from boundcert.norms import Norm
@@ -31,23 +33,6 @@ from boundcert.norms import Norm
 Start = tuple[dict[int, Rows], torch.Tensor]
 #: The box of a node at radii (B,), from the one that forms give.
 Ahead = Callable[[int, Box, torch.Tensor], Box]
-
-
-@dataclass
-class Form:
-    """Bounds on a node's entries that are linear in ε: (B, *shape) each, −∞ where unknown."""
-
-    low: Linear
-    high: Linear
-
-    def take(self, samples: torch.Tensor) -> Form:
-        """The bounds of some samples."""
-        return Form(*(Linear(b.base[samples], b.slope[samples]) for b in (self.low, self.high)))
-
-    def ends(self, eps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The bounds at radii eps (B,)."""
-        wide = eps.reshape(-1, *([1] * (self.low.base.dim() - 1)))
-        return self.low.at(wide), -self.high.at(wide)
 
 
 class _Bounded(NamedTuple):
@@ -101,14 +86,18 @@ class Frame:
         clock = clock or Clock()
         frame = cls(problem, eps, [], [None], {}, ball, clock, precision, steps)
         frame.boxes.append(frame._input())
+        moves = bool((eps > 0).any())
         for k, node in enumerate(problem.network.nodes[1:], start=1):
             assert node.layer is not None
             value = problem.values[k]
             relaxation = node.layer.relax(frame._operands(k), value)
-            if frame._refine(node.inputs, relaxation):
+            # first the ends that may settle the matter, then the others of what is loose still
+            for first in (True, False):
+                if not moves or not frame._refine(node.inputs, relaxation, first):
+                    break
                 relaxation = node.layer.relax(frame._operands(k), value)
-            # what is loose still is worth an ascent
-            if steps and frame._refine(node.inputs, relaxation, steps):
+            # what is loose even so is worth an ascent
+            if steps and frame._refine(node.inputs, relaxation, steps=steps):
                 relaxation = node.layer.relax(frame._operands(k), value)
             frame.relaxations.append(relaxation)
             if k in problem.prefix.norms:
@@ -141,12 +130,6 @@ class Frame:
         )
         return part.tightened(part.eps)
 
-    def bounded(self, k: int) -> torch.Tensor:
-        """(B, *shape) which entries of a node a backward pass bounded."""
-        if k not in self.forms:
-            return torch.zeros_like(self.problem.values[k], dtype=torch.bool)
-        return self.forms[k].low.base.isfinite()
-
     def tightened(self, eps: torch.Tensor, ahead: Ahead | None = None) -> Frame:
         """The frame at radii eps from the forms that are there, without carrying anything back.
 
@@ -157,25 +140,39 @@ class Frame:
         problem = self.problem
         frame = replace(self, eps=eps, boxes=[], relaxations=[None])
         frame.boxes.append(frame._input())
-        stretch = torch.clamp(eps / self.eps, min=1.0)
         for k, node in enumerate(problem.network.nodes[1:], start=1):
             assert node.layer is not None
-            relaxation, box = self.relaxations[k], self.boxes[k].stretched(stretch)
-            if relaxation is None or not isinstance(node.layer, LINEAR):
+            relaxation, linear = self.relaxations[k], isinstance(node.layer, LINEAR)
+            if relaxation is None or not linear:
                 relaxation = node.layer.relax(frame._operands(k), problem.values[k])
-                # beyond ε, what the layer cannot give (a negative square) is not to be looked at
-                loose = node.layer.elementwise or bool((stretch > 1).any())
-                if loose and not isinstance(node.layer, LINEAR):
-                    box = box.meet(*node.layer.interval(*frame._operands(k)))
-            if k in problem.prefix.norms:
-                box = box.meet(*problem.prefix.ends(k, problem.points[k], eps))
+            frame.relaxations.append(relaxation)
+            box = frame._moved(k, node.layer, self)
             if ahead is not None:
                 box = ahead(k, self.boxes[k] if k in self.forms else box, eps)
             elif k in self.forms:
                 box = box.meet(*self.forms[k].ends(eps))
-            frame.relaxations.append(relaxation)
             frame.boxes.append(frame._spread(k, box))
         return frame
+
+    def _moved(self, k: int, layer: Layer, before: Frame) -> Box:
+        """The box of a node whose operands' are there, from that of a frame at other radii."""
+        problem, box, grown = self.problem, before.boxes[k], self.eps > before.eps
+        if k in problem.prefix.norms:
+            return Box(*problem.prefix.ends(k, problem.points[k], self.eps), box.point)
+        if isinstance(layer, LINEAR):
+            return box.stretched(torch.clamp(self.eps / before.eps, min=1.0))
+        if not isinstance(layer, Elementwise) and not bool(grown.any()):
+            return box
+        new, wide = (
+            Box(*layer.interval(*self._operands(k)), box.point),
+            (-1, *[1] * box.point[0].dim()),
+        )
+        old = box.meet(new.low, new.high)
+        return replace(
+            old,
+            low=torch.where(grown.reshape(wide), new.low, old.low),
+            high=torch.where(grown.reshape(wide), new.high, old.high),
+        )
 
     def _input(self) -> Box:
         """The ball at the input: ‖q‖₂ ≤ ε for p = 1 and 2, √n·ε for p = ∞."""
@@ -188,16 +185,24 @@ class Frame:
     def _operands(self, k: int) -> tuple[Box, ...]:
         return tuple(self.boxes[i] for i in self.problem.network.nodes[k].inputs)
 
-    def _refine(self, inputs: tuple[int, ...], relaxation: Relaxation, steps: int = 0) -> bool:
-        """Bound the operands' loose entries backward; whether anything was done."""
+    def _refine(
+        self, inputs: tuple[int, ...], relaxation: Relaxation, first: bool = False, steps: int = 0
+    ) -> bool:
+        """Bound the operands' loose entries backward; whether anything was done.
+
+        ``first`` bounds only the ends that :meth:`Relaxation.telling` says, where it does.
+        """
         done = False
-        for i, mask in zip(inputs, relaxation.loose()):
-            if mask is not None:
-                done |= self._tighten(i, mask.flatten(1), steps)
+        telling = relaxation.telling() if first else (None,) * len(inputs)
+        for i, mask, end in zip(inputs, relaxation.loose(), telling):
+            if mask is None:
+                continue
+            ends = (mask, mask) if end is None else (mask & (end >= 0), mask & (end <= 0))
+            done |= self._tighten(i, torch.stack(ends, dim=-1).flatten(1, -2), steps)
         return done
 
     def _tighten(self, node: int, wanted: torch.Tensor, steps: int) -> bool:
-        """Bound the wanted entries (B, n) of a node backward; whether anything was done.
+        """Bound wanted ends (B, n, 2) of a node's entries backward; whether anything was done.
 
         The range of an activation over its operand's bounds is as good as a line of it carried
         back to where these come from, so that it is the operand which is bounded.
@@ -208,7 +213,9 @@ class Frame:
         )
         if node in self.problem.prefix.norms:
             return False
-        if layer is not None and layer.elementwise and not isinstance(layer, LINEAR):
+        if isinstance(layer, Elementwise):
+            if not layer.rises:
+                wanted = wanted.any(dim=-1, keepdim=True).expand_as(wanted)
             done = self._tighten(inputs[0], wanted, steps)
             if done:
                 self.relaxations[node] = layer.relax(
@@ -216,22 +223,23 @@ class Frame:
                 )
                 self.boxes[node] = self.boxes[node].meet(*layer.interval(*self._operands(node)))
             return done
-        if node in self.forms and not steps:
-            wanted = wanted & ~self.forms[node].low.base.flatten(1).isfinite()
+        if node not in self.forms:
+            self.forms[node] = Form.unknown(self.boxes[node].low.shape)
+        if not steps:
+            known = torch.stack(self.forms[node].known, dim=-1)
+            wanted = wanted & ~known.reshape(wanted.shape)
         if not bool(wanted.any()):
             return False
         self._bound(node, wanted, steps)
         return True
 
     def _bound(self, node: int, wanted: torch.Tensor, steps: int) -> None:
-        """Backward bounds on the wanted entries (B, n) of a node."""
+        """Backward bounds on wanted ends (B, n, 2) of a node's entries."""
         found = torch.nonzero(wanted)
-        owner = found[:, 0].repeat_interleave(2)
-        index = found[:, 1].repeat_interleave(2)
-        sign = torch.ones(len(owner), dtype=torch.float64)
-        sign[1::2] = -1.0
+        owner, index = found[:, 0].contiguous(), found[:, 1].contiguous()
+        sign = 1.0 - 2.0 * found[:, 2].double()
         point = self.problem.values[node].flatten(1)[owner, index] * sign
-        base, slope = torch.empty_like(sign), torch.empty_like(sign)
+        bound = Linear(torch.empty_like(sign), torch.empty_like(sign))
 
         def bounded(cut: slice) -> _Bounded:
             def first(precision: torch.dtype) -> Start:
@@ -243,8 +251,9 @@ class Frame:
             return self._bounded(first, point[cut], owner[cut], steps)
 
         for cut, part in blocks(len(owner), bounded):
-            base[cut], slope[cut] = part.linear.base, part.linear.slope
-        self._keep(node, found, base.reshape(-1, 2), slope.reshape(-1, 2))
+            bound.base[cut], bound.slope[cut] = part.linear.base, part.linear.slope
+        self.forms[node].keep(found, bound)
+        self.boxes[node] = self.boxes[node].meet(*self.forms[node].ends(self.eps))
 
     def margins(self, label: torch.Tensor) -> Linear:
         """Bounds on z_label − z_rival for every other class, (B·(C − 1),), a sample's together."""
@@ -294,20 +303,6 @@ class Frame:
             if choices is not None:
                 bound = bound.better(linear(pull(self.precision, choices)), eps)
         return _Bounded(bound, plain.widest)
-
-    def _keep(
-        self, node: int, found: torch.Tensor, base: torch.Tensor, slope: torch.Tensor
-    ) -> None:
-        """Store new bounds of entries ``found`` (R, 2) and meet the node's box with them."""
-        shape = self.boxes[node].low.shape
-        if node not in self.forms:
-            low, zero = torch.full(shape, -torch.inf, dtype=torch.float64), base.new_zeros(shape)
-            self.forms[node] = Form(Linear(low, zero), Linear(low.clone(), zero.clone()))
-        form = self.forms[node]
-        for side, linear in enumerate((form.low, form.high)):
-            linear.base.view(shape[0], -1)[found[:, 0], found[:, 1]] = base[:, side]
-            linear.slope.view(shape[0], -1)[found[:, 0], found[:, 1]] = slope[:, side]
-        self.boxes[node] = self.boxes[node].meet(*form.ends(self.eps))
 
 
 def ball_box(x: torch.Tensor, eps: torch.Tensor) -> Box:

@@ -10,11 +10,11 @@ from boundcert.bounds.backward import Linear
 from boundcert.bounds.frame import Ahead, Frame
 
 #: Looks end when the gap (see :func:`_gap`) is this close to 0, or within a share of log s/ε.
-LOOK, SHARE = 2e-3, 0.1
+LOOK, SHARE = 2e-3, 0.25
 #: How the gap falls with log s where nothing is known, and at most.
 STEEP, STEEP_TUNED, STEEPEST = 2.0, 6.0, 50.0
 #: Most looks at the margins of one frame.
-MOST_LOOKS = 6
+MOST_LOOKS = 4
 #: A look goes at most this factor further than the last, and back; it is no use to look below the
 #: least share of ε.
 STRIDE, RETREAT, LEAST = 8.0, 4.0, 0.05

@@ -20,13 +20,6 @@ from boundcert.layers.diagonal import Diagonal
 from boundcert.layers.max_pool import MaxPool
 from boundcert.network.graph import Network, Node
 
-#: Activations that never decrease, whatever their parameters.
-RISING = frozenset(
-    {"Relu", "Sigmoid", "Tanh", "Softplus", "Softsign", "Erf", "Exp", "Clip", "Celu"}
-)
-#: Those that do not where their parameters are not negative.
-RISING_IF = frozenset({"LeakyRelu", "PRelu", "Elu", "Selu", "HardSigmoid"})
-
 
 @dataclass(frozen=True)
 class Primitive:
@@ -129,20 +122,8 @@ def _absorbs(network: Network, k: int, pool_first: bool) -> int:
         return 0
     before, layer = network.nodes[operand].layer, node.layer
     pools = pool_first and isinstance(layer, MaxPool)
-    pools = pools and isinstance(before, Elementwise) and _rises(before)
+    pools = pools and isinstance(before, Elementwise) and before.rises
     return operand if pools or _is_bias(before, layer) else 0
-
-
-def _rises(layer: Elementwise) -> bool:
-    """Whether it is one nondecreasing function for all entries of a window."""
-    if type(layer) is not Elementwise:
-        return False
-    if layer.name in RISING:
-        return True
-    known = layer.name in RISING_IF and bool((layer.a >= 0).all())
-    # a is one number, or (1, N, C, spatial…): one a channel at most
-    same = layer.a.numel() == 1 or all(n == 1 for n in layer.a.shape[3:])
-    return known and same and (layer.name != "Selu" or bool((layer.b >= 0).all()))
 
 
 def _is_bias(before: Layer | None, layer: Layer | None) -> bool:

@@ -38,14 +38,16 @@ class Trend:
                 shape = (2, 2, self.eps.shape[1], *value.shape[1:])
                 self.logs[k] = torch.full(shape, torch.nan, dtype=torch.float32)
             far = torch.stack([value - box.low, box.high - value]).clamp(min=1e-300).log()
-            known = frame.bounded(k) & far.isfinite().all(dim=0)
+            known = torch.zeros_like(far, dtype=torch.bool)
+            if k in frame.forms:
+                known = torch.stack(frame.forms[k].known) & far.isfinite()
             self.logs[k][0][:, rows] = self.logs[k][1][:, rows]
             self.logs[k][1][:, rows] = torch.where(known, far, torch.nan).float()
 
     def box(self, k: int, box: Box, eps: torch.Tensor, rows: torch.Tensor) -> Box:
         """The box of node k of samples ``rows`` as it would be at radii ``eps``.
 
-        Entries that the last frame did not bound keep what ``box`` says.
+        Ends that the last frame did not bound keep what ``box`` says.
         """
         if k not in self.logs:
             return box
@@ -59,9 +61,9 @@ class Trend:
         power = torch.where(power.isnan(), usual, power).clamp(1 + LEAST, 1 + MOST)
         ahead = (eps / self.eps[1, rows]).log().to(old.dtype).reshape(wide)
         far = (new + power * ahead).double().exp()
-        known = far.isfinite()[0]
+        known = far.isfinite()
         return replace(
             box,
-            low=torch.where(known, box.point - far[0], box.low),
-            high=torch.where(known, box.point + far[1], box.high),
+            low=torch.where(known[0], box.point - far[0], box.low),
+            high=torch.where(known[1], box.point + far[1], box.high),
         )

@@ -32,13 +32,19 @@ from boundcert.layers.lines import Lines, flat
 from boundcert.layers.relaxation import Box, Relaxation
 from boundcert.layers.rows import array
 
+#: Activations that never decrease, whatever their parameters.
+RISING = frozenset(
+    {"Relu", "Sigmoid", "Tanh", "Softplus", "Softsign", "Erf", "Exp", "Clip", "Celu"}
+)
+#: Those that do not where their parameters are not negative.
+RISING_IF = frozenset({"LeakyRelu", "PRelu", "Elu", "Selu", "HardSigmoid"})
+
 
 @dataclass(frozen=True)
 class Elementwise(Layer):
     """y_i = g(x_i), with parameters a, b shared or one an entry."""
 
     ops: ClassVar[tuple[str, ...]] = tuple(k for k in ACTIVATIONS if k != "GeluTanh")
-    elementwise: ClassVar[bool] = True
     wants_reach: ClassVar[bool] = True
     name: str
     a: torch.Tensor
@@ -165,12 +171,15 @@ class Elementwise(Layer):
 
     def relax(self, boxes: tuple[Box, ...], value: torch.Tensor) -> Relaxation:
         box = boxes[0]
-        lines = self._lines(box.low, box.high)
+        lines, kink = self._lines(box.low, box.high), self._kink
+        pencil = partial(self._pencil, box)
         if box.spread is None:
-            return Lines(box, value, lines, partial(self._pencil, box))
-        cut = torch.minimum(torch.maximum(self._cut(box.point), box.low), box.high)
+            return Lines(box, value, lines, pencil, kink)
+        # two lines describe the function best on either side of a kink, else of the sample
+        cut = box.point if kink is None else torch.full_like(box.point, kink)
+        cut = torch.minimum(torch.maximum(cut, box.low), box.high)
         left, right = self._lines(box.low, cut), self._lines(cut, box.high)
-        return Ball(box, value, lines, cut, left, right, partial(self._pencil, box))
+        return Ball(box, value, lines, cut, left, right, pencil, kink)
 
     def _pencil(self, box: Box) -> tuple[torch.Tensor, torch.Tensor]:
         """Lines to choose from (B, 12, *shape), and the mix that :meth:`_lines` is."""
@@ -190,12 +199,23 @@ class Elementwise(Layer):
         )
         return tuple(torch.from_numpy(part).reshape(low.shape) for part in lines)
 
-    def _cut(self, point: torch.Tensor) -> torch.Tensor:
-        """Where two lines describe the function best: the kink of two, else at the sample."""
+    @property
+    def _kink(self) -> float | None:
+        """Where two straight pieces meet, if that is all there is."""
         pieces = self._shape_arguments()[2]
         if len(pieces) == 2 and bool((pieces[:, 2] == 0).all()):
-            return torch.full_like(point, float(pieces[0, 1]))
-        return point
+            return float(pieces[0, 1])
+        return None
+
+    @property
+    def rises(self) -> bool:
+        """Whether it is one nondecreasing function for all entries of a channel."""
+        if self.name in RISING:
+            return True
+        known = self.name in RISING_IF and bool((self.a >= 0).all())
+        # a is one number, or (1, N, C, spatial…): one a channel at most
+        same = self.a.numel() == 1 or all(n == 1 for n in self.a.shape[3:])
+        return known and same and (self.name != "Selu" or bool((self.b >= 0).all()))
 
 
 def _flat(x: torch.Tensor) -> np.ndarray:
@@ -230,6 +250,10 @@ class _ScaledReciprocal(Elementwise):
 
     def forward(self, *x: torch.Tensor) -> torch.Tensor:
         return self.numerator * super().forward(*x)
+
+    @property
+    def rises(self) -> bool:
+        return False
 
     def parts(self, emit: Emit, *operands: int) -> int:
         inverse = emit(elementwise("Reciprocal", self.shape), self.shape, *operands)

@@ -36,7 +36,7 @@ class Ball(Lines):
     lines : over the whole box.
     cut : where the box is cut in two (B, *shape), inside the box.
     left, right : lines over the two parts.
-    pencil : as for :class:`Lines`.
+    pencil, kink : as for :class:`Lines`.
     """
 
     def __init__(
@@ -48,8 +48,9 @@ class Ball(Lines):
         left: LinesOf,
         right: LinesOf,
         pencil: Callable[[], tuple[torch.Tensor, torch.Tensor]] | None = None,
+        kink: float | None = None,
     ) -> None:
-        super().__init__(box, value, lines, pencil)
+        super().__init__(box, value, lines, pencil, kink)
         assert box.spread is not None
         deviation = box.deviation
         # a cut that was rounded lets one part's lines be used a hair beyond it

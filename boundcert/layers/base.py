@@ -167,8 +167,6 @@ class Layer(ABC):
 
     #: ONNX operator types this class can be built from.
     ops: ClassVar[tuple[str, ...]] = ()
-    #: Keeps entry i of its (single) input at entry i of its output.
-    elementwise: ClassVar[bool] = False
     #: Its modulus is better with elementwise bounds on its input.
     wants_reach: ClassVar[bool] = False
 

@@ -34,7 +34,6 @@ class Diagonal(Affine):
     """x ↦ weight·x + shift; the operator norm is max|weight| times any broadcasting copies."""
 
     ops: ClassVar[tuple[str, ...]] = ("Add", "Sub", "Mul", "Div", "Neg", "BatchNormalization")
-    elementwise: ClassVar[bool] = True
     weight: torch.Tensor
     shift: torch.Tensor
     shift_size: torch.Tensor

@@ -31,6 +31,7 @@ class Lines(Relaxation):
         of ∓∞ is no line.
     pencil : makes further lines to choose from, (B, 12, *shape), and the mix (B, *shape) of
         ``lines``; see the kernels ``activation_pencil`` and ``pull_pencil``.
+    kink : where two straight pieces of the function meet, if that is all there is to it.
     """
 
     def __init__(
@@ -39,9 +40,11 @@ class Lines(Relaxation):
         value: torch.Tensor,
         lines: tuple[torch.Tensor, ...],
         pencil: Callable[[], tuple[torch.Tensor, torch.Tensor]] | None = None,
+        kink: float | None = None,
     ) -> None:
         super().__init__(tuple(box.low.shape[1:]))
         self.box, self.value, self.lines, self.pencil = box, value, lines, pencil
+        self.kink = kink
         deviation = box.deviation
         below, low_at, above, high_at = lines
         low_at = shifted(below, low_at, box.point, value, deviation, -1.0)
@@ -82,6 +85,11 @@ class Lines(Relaxation):
         gap = self.gap()
         worst = largest(gap).reshape(-1, *([1] * (gap.dim() - 1)))
         return (~(gap <= NEGLIGIBLE * worst),)
+
+    def telling(self) -> tuple[torch.Tensor | None, ...]:
+        if self.kink is None:
+            return (None,)
+        return (torch.where(self.box.point >= self.kink, 1, -1),)
 
     def gap(self) -> torch.Tensor:
         """Largest distance of the lines over the box, (B, *shape)."""

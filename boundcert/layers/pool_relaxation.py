@@ -67,7 +67,9 @@ class WindowMaximum(Relaxation):
         self.loss = Loss.of(box.reach * gamma(copies + 8), box.deviation)
         self.least, self.most = (tap.reshape(value.shape) for tap in (least, most))
         exact = (least == most) & (bottom >= others)
-        self.tied = _spread(~exact, table, self.size).reshape(len(value), *self.shape_in)
+        # an entry that never exceeds another's lower end is neither line's, whatever its bounds
+        beaten = high <= low.amax(dim=-1, keepdim=True)
+        self.tied = self._marked(~exact[..., None] & ~beaten)
 
     def below(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
         if self.square is None:
@@ -150,20 +152,25 @@ class WindowMaximum(Relaxation):
         flat = F.pad(x.reshape(len(x), -1, self.size), (0, 1), value=fill)
         return flat[:, :, self.table]
 
+    def _marked(self, windows: torch.Tensor) -> torch.Tensor:
+        """(B, *shape in) the entries that are marked in some window, (B, C, windows, K)."""
+        marks = torch.zeros(*windows.shape[:2], self.size + 1, dtype=torch.int32)
+        index = torch.where(self.table >= 0, self.table, self.size).reshape(-1)
+        counts = marks.index_add(2, index, windows.flatten(2).to(torch.int32))
+        return (counts[..., : self.size] > 0).reshape(len(windows), *self.shape_in)
+
     def loose(self) -> tuple[torch.Tensor | None, ...]:
         return (self.tied,)
+
+    def telling(self) -> tuple[torch.Tensor | None, ...]:
+        """Of the greatest entry at the sample the lower end, of the others the upper."""
+        point = self._entries(self.box.point, -torch.inf)
+        real = (self.table >= 0).expand(point.shape)
+        peak = F.one_hot(_rank(point, real).argmax(dim=-1), point.shape[-1]) > 0
+        return (self._marked(peak).int() - self._marked(~peak).int(),)
 
 
 def _rank(ends: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     """Ends to choose by: padding last, and before it entries whose end is −∞ or nan."""
     known = ends.nan_to_num(nan=-1e308, neginf=-1e308).clamp(min=-1e308)
     return torch.where(real, known, -torch.inf)
-
-
-def _spread(windows: torch.Tensor, table: torch.Tensor, size: int) -> torch.Tensor:
-    """(B, C, size) the entries of marked windows (B, C, windows)."""
-    marks = torch.zeros(*windows.shape[:2], size + 1, dtype=torch.bool)
-    index = torch.where(table >= 0, table, size).reshape(-1)
-    marked = windows[..., None].expand(*windows.shape, table.shape[1]).flatten(2)
-    counts = marks.to(torch.int32).index_add(2, index, marked.to(torch.int32))
-    return counts[..., :size] > 0

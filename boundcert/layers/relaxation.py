@@ -128,6 +128,13 @@ class Relaxation(ABC):
         """For each operand the entries (B, *shape) whose tighter bounds would help; None: none."""
         return (None,)
 
+    def telling(self) -> tuple[torch.Tensor | None, ...]:
+        """For each operand which end (B, *shape) may tell alone that an entry is not loose.
+
+        1 for the lower end, −1 for the upper one, 0 for both together; None: 0 everywhere.
+        """
+        return (None,) * len(self.loose())
+
 
 def down(total: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
     """total + part, rounded down (on a tape, where nothing is proved, plainly)."""

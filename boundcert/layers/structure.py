@@ -60,7 +60,6 @@ class Reshape(Rearrange):
         "Squeeze",
         "Unsqueeze",
     )
-    elementwise: ClassVar[bool] = True
 
     @classmethod
     def build(cls, spec: NodeSpec) -> Reshape:
