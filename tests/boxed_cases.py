@@ -11,7 +11,8 @@ from boundcert.layers.activation import Elementwise
 from boundcert.layers.affine import Affine
 from boundcert.layers.base import Layer
 from boundcert.layers.max_pool import MaxPool
-from boundcert.layers.merge import Add, Concat, Product
+from boundcert.layers.merge import Add, Concat
+from boundcert.layers.product import Product
 from boundcert.layers.relaxation import Box
 from boundcert.layers.rows import Rows, plane_of
 
