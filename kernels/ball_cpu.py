@@ -7,7 +7,8 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from .ball_reference import ABOVE, BASE, BELOW, EPS, FIRST, HALVINGS, HIGH, LAST, LOW, SPLIT
+from .ball_reference import ABOVE, BASE, BELOW, EPS, HIGH, LOW, SPLIT
+from .multiplier import search
 from .rows_cpu import span
 
 
@@ -57,32 +58,7 @@ def _total(lam, count, c, t, square):
     return total
 
 
-@njit(cache=True)
-def _multiplier(count, c, t, square, plain):
-    """The best multiplier found, 0 where none beats the plain lines (whose sum is ``plain``)."""
-    length = 0.0
-    for i in range(count):
-        length += c[i] * c[i]
-    unit = math.sqrt(length / square)
-    best, chosen = plain, 0.0
-    if not (0.0 < unit < math.inf):
-        return 0.0
-    for k in range(FIRST, LAST):
-        lam = unit * 4.0**k
-        value = _total(lam, count, c, t, square)
-        if value > best:
-            best, chosen = value, lam
-        elif chosen > 0.0:
-            break
-    step = 2.0
-    for _ in range(HALVINGS if chosen > 0.0 else 0):
-        for factor in (step, 1.0 / step):
-            value = _total(chosen * factor, count, c, t, square)
-            if value > best:
-                best, chosen = value, chosen * factor
-                break
-        step = math.sqrt(step)
-    return chosen
+_multiplier = search(_total)
 
 
 @njit(cache=True, parallel=True)
@@ -97,7 +73,7 @@ def pull_ball(rows, owner, origin, table, square):
         most = rows.shape[1] * max(y1 - y0, 0) * max(x1 - x0, 0)
         c, t = np.empty(most), np.empty((most, 8))
         place = np.empty(most, dtype=np.int64)
-        count, total, plain = 0, 0.0, 0.0
+        count, total, plain, length = 0, 0.0, 0.0, 0.0
         for k in range(rows.shape[1]):
             for y in range(y0, y1):
                 for x in range(x0, x1):
@@ -114,15 +90,14 @@ def pull_ball(rows, owner, origin, table, square):
                         total += v * e[base + 1]
                         continue
                     plain += v * e[base + 1]
+                    length += v * v
                     c[count], place[count] = v, (k * rows.shape[2] + y) * rows.shape[3] + x
                     t[count, 0], t[count, 1], t[count, 2] = e[LOW], e[HIGH], e[SPLIT]
                     for m in range(4):
                         t[count, 3 + m] = e[side + m]
                     t[count, 7] = e[base]
                     count += 1
-        lam = 0.0
-        if count > 0 and 0.0 < square[s] < math.inf:
-            lam = _multiplier(count, c, t, square[s], plain)
+        lam = _multiplier((count, c, t, square[s]), plain, length, square[s])
         if lam > 0.0:
             bound, size = -0.5 * lam * square[s], 0.5 * lam * square[s]
             flat = out[r].reshape(-1)

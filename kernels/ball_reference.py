@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .multiplier import search
 from .rows_reference import _inside, _patches
 
 Array = NDArray[Any]
@@ -16,8 +16,6 @@ EPS = 2.0**-52
 #: Columns of the table: the box of δ and where it is cut, lines below and above on both parts,
 #: lines below and above on the whole.
 LOW, HIGH, SPLIT, BELOW, ABOVE, BASE = 0, 1, 2, 3, 7, 11
-#: Multipliers that are tried, as powers of 4 times ‖c‖₂/ρ, and halvings of the step afterwards.
-FIRST, LAST, HALVINGS = -3, 2, 3
 
 
 def _piece(c: Array, g: Array, lam: float, line: Array, start: Array, end: Array) -> Array:
@@ -48,31 +46,11 @@ def _best(lam: float, c: Array, t: Array) -> tuple[Array, Array]:
     return value, g
 
 
-def _multiplier(c: Array, t: Array, square: float, plain: float) -> float:
-    """The best multiplier found, 0 where none beats the plain lines (whose sum is ``plain``)."""
+def _total(lam: float, c: Array, t: Array, square: float) -> float:
+    return float(_best(lam, c, t)[0].sum()) - 0.5 * lam * square
 
-    def total(lam: float) -> float:
-        return float(_best(lam, c, t)[0].sum()) - 0.5 * lam * square
 
-    unit = math.sqrt(float((c * c).sum()) / square)
-    best, chosen = plain, 0.0
-    if not 0.0 < unit < math.inf:
-        return 0.0
-    for k in range(FIRST, LAST):
-        value = total(unit * 4.0**k)
-        if value > best:
-            best, chosen = value, unit * 4.0**k
-        elif chosen > 0.0:
-            break
-    step = 2.0
-    for _ in range(HALVINGS if chosen > 0.0 else 0):
-        for factor in (step, 1.0 / step):
-            value = total(chosen * factor)
-            if value > best:
-                best, chosen = value, chosen * factor
-                break
-        step = math.sqrt(step)
-    return chosen
+_multiplier = search(_total)
 
 
 def pull_ball(
@@ -117,9 +95,7 @@ def pull_ball(
         halves = np.where(up[:, None], e[:, BELOW : BELOW + 4], e[:, ABOVE : ABOVE + 4])
         t = np.concatenate((e[:, :3], halves, base[:, :1]), axis=1)[chosen]
         budget = float(square[owner[r]])
-        lam = 0.0
-        if len(w) and 0.0 < budget < math.inf:
-            lam = _multiplier(w, t, budget, plain)
+        lam = _multiplier((w, t, budget), plain, float((w * w).sum()), budget)
         if lam > 0.0:
             value, g = _best(lam, w, t)
             reach = np.maximum(np.abs(t[:, 0]), np.abs(t[:, 1]))

@@ -7,8 +7,9 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from .ball_reference import EPS, FIRST, HALVINGS, LAST
+from .ball_reference import EPS
 from .maximum_reference import LEAST, MOST, PEAK
+from .multiplier import search
 from .rows_cpu import span
 
 
@@ -35,31 +36,7 @@ def _total(lam, count, weight, plain, boxes, peak, square):
     return total
 
 
-@njit(cache=True)
-def _multiplier(count, weight, plain, boxes, peak, square):
-    """The best multiplier found, 0 where none beats the lines."""
-    length, best, chosen = 0.0, 0.0, 0.0
-    for i in range(count):
-        length += weight[i] * weight[i]
-        best += plain[i]
-    if count == 0 or not (0.0 < square < math.inf and 0.0 < length < math.inf):
-        return 0.0
-    unit = math.sqrt(length / square)
-    for k in range(FIRST, LAST):
-        value = _total(unit * 4.0**k, count, weight, plain, boxes, peak, square)
-        if value > best:
-            best, chosen = value, unit * 4.0**k
-        elif chosen > 0.0:
-            break
-    step = 2.0
-    for _ in range(HALVINGS if chosen > 0.0 else 0):
-        for factor in (step, 1.0 / step):
-            value = _total(chosen * factor, count, weight, plain, boxes, peak, square)
-            if value > best:
-                best, chosen = value, chosen * factor
-                break
-        step = math.sqrt(step)
-    return chosen
+_multiplier = search(_total)
 
 
 @njit(cache=True, parallel=True)
@@ -75,7 +52,7 @@ def pull_maximum(rows, owner, origin, taps, lines, windows, square):
         weight, plain = np.empty(most), np.empty(most)
         boxes, peak = np.empty((most, entries, 3)), np.empty(most, dtype=np.int64)
         place = np.empty(most, dtype=np.int64)
-        count, total, bound = 0, 0.0, 0.0
+        count, total, bound, length = 0, 0.0, 0.0, 0.0
         for k in range(rows.shape[1]):
             for y in range(y0, y1):
                 for x in range(x0, x1):
@@ -92,8 +69,10 @@ def pull_maximum(rows, owner, origin, taps, lines, windows, square):
                     boxes[count], peak[count] = windows[s, k, v, u], taps[s, PEAK, k, v, u]
                     place[count] = (k * rows.shape[2] + y) * rows.shape[3] + x
                     bound += plain[count]
+                    length += c * c
                     count += 1
-        lam = _multiplier(count, weight, plain, boxes, peak, square[s])
+        given = (count, weight, plain, boxes, peak, square[s])
+        lam = _multiplier(given, bound, length, square[s])
         if lam > 0.0:
             found, size = -0.5 * lam * square[s], 0.5 * lam * square[s]
             for i in range(count):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from .ball_reference import EPS, FIRST, HALVINGS, LAST, Array
+from .ball_reference import EPS, Array
+from .multiplier import search
 from .rows_reference import _inside, _patches
 
 #: Which entry of its window a coefficient goes to: the one with the greatest low end, the one with
@@ -32,32 +31,14 @@ def _floors(weight: Array, lam: float, windows: Array, peak: Array) -> Array:
     return np.minimum(0.0, back + terms.min(axis=1, initial=np.inf))
 
 
-def _multiplier(weight: Array, plain: Array, windows: Array, peak: Array, square: float) -> float:
-    """The best multiplier found, 0 where none beats the lines."""
+def _total(
+    lam: float, weight: Array, plain: Array, windows: Array, peak: Array, square: float
+) -> float:
+    terms = np.maximum(plain, _floors(weight, lam, windows, peak))
+    return float(terms.sum()) - 0.5 * lam * square
 
-    def value(lam: float) -> float:
-        terms = np.maximum(plain, _floors(weight, lam, windows, peak))
-        return float(terms.sum()) - 0.5 * lam * square
 
-    best, chosen, length = float(plain.sum()), 0.0, float((weight * weight).sum())
-    if not (0.0 < square < math.inf and 0.0 < length < math.inf):
-        return 0.0
-    unit = math.sqrt(length / square)
-    for k in range(FIRST, LAST):
-        found = value(unit * 4.0**k)
-        if found > best:
-            best, chosen = found, unit * 4.0**k
-        elif chosen > 0.0:
-            break
-    step = 2.0
-    for _ in range(HALVINGS if chosen > 0.0 else 0):
-        for factor in (step, 1.0 / step):
-            found = value(chosen * factor)
-            if found > best:
-                best, chosen = found, chosen * factor
-                break
-        step = math.sqrt(step)
-    return chosen
+_multiplier = search(_total)
 
 
 def pull_maximum(
@@ -119,8 +100,8 @@ def pull_maximum(
         weight, peak = -c[over], which[PEAK][r][over]
         box = np.moveaxis(cut[r][:, :, over], 2, 0)
         budget = float(square[owner[r]])
-        chosen = _multiplier(weight, plain, box, peak, budget)
-        bound = float(plain.sum())
+        bound, length = float(plain.sum()), float((weight * weight).sum())
+        chosen = _multiplier((weight, plain, box, peak, budget), bound, length, budget)
         if chosen > 0.0:
             floors = _floors(weight, chosen, box, peak)
             reach = np.where(np.isfinite(box[..., 0]), np.abs(box[..., 1:]).max(axis=2), 0.0)

@@ -42,7 +42,7 @@ def pull_pencil(rows, owner, origin, mix, table):
         for k in range(channels):
             for y in range(y0, y1):
                 i = np.uint64((k * rows.shape[2] + y) * rows.shape[3] + x0)
-                line = (owner[r] * PLANES * channels + k) * height + origin[r, 0] + y
+                line = (owner[r] % len(table) * PLANES * channels + k) * height + origin[r, 0] + y
                 j = np.uint64(line * width + origin[r, 1] + x0)
                 for x in range(np.uint64(length)):
                     c, m = row[i + x], _bounded(chosen[i + x])
@@ -79,7 +79,7 @@ def pencil_gradient(rows, owner, origin, mix, table, out_grad, rest_grad):
         for k in range(channels):
             for y in range(y0, y1):
                 i = np.uint64((k * rows.shape[2] + y) * rows.shape[3] + x0)
-                line = (owner[r] * PLANES * channels + k) * height + origin[r, 0] + y
+                line = (owner[r] % len(table) * PLANES * channels + k) * height + origin[r, 0] + y
                 j = np.uint64(line * width + origin[r, 1] + x0)
                 for x in range(np.uint64(length)):
                     c, m, g = row[i + x], _bounded(chosen[i + x]), back[i + x]

@@ -14,7 +14,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from . import scalar
-from .relax_reference import bridge, lines_one
+from .relax_lines import bridge, lines_one
 from .rows_reference import Array, _inside, _patches, _product, _sum
 from .shapes import BIG
 

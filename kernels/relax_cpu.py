@@ -7,7 +7,9 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from .relax_reference import floor_one, lines_one, range_one, shift_one
+from .relax_lines import lines_one
+from .relax_range import range_one
+from .relax_reference import floor_one, shift_one
 from .shapes import EPS
 
 #: Entries that one thread takes at a time, in flat memory: a division each would cost more than

@@ -170,6 +170,21 @@ def relu_mlp(seed: int, widths: tuple[int, ...], size: float = 1.0) -> Network:
     return Network(append(b.nodes, "max"), Source("random", "0" * 64, b"", "input", "logits"))
 
 
+def cancelling_mlp(seed: int, size: float) -> tuple[Network, np.ndarray]:
+    """Two classes, whose margin is a difference that float32 rounds away; its gradient.
+
+    Both hidden neurons stay active for inputs of size 1, so the network is linear there.
+    """
+    rng = np.random.default_rng(seed)
+    b = Builder((1, 4), rng, 1.0)
+    common, apart = rng.standard_normal(4) * size, rng.standard_normal(4) * size * 2.0**-23
+    weight, bias = np.stack([common + apart, common]), np.full(2, 30.0 * size)
+    k = b.add("Relu", [b.add("Gemm", [0], (1, 2), [weight, bias], transB=1)])
+    b.add("Gemm", [k], (1, 2), [np.eye(2), np.zeros(2)], transB=1)
+    source = Source("random", "0" * 64, b"", "input", "logits")
+    return Network(append(b.nodes, "max"), source), weight[0] - weight[1]
+
+
 def linear_network(seed: int, scale: float = 1.0) -> Network:
     """A linear classifier, sometimes in two factors."""
     rng = np.random.default_rng(seed)

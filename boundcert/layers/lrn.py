@@ -15,7 +15,7 @@ from boundcert.layers.activation import elementwise
 from boundcert.layers.base import Deviation, Emit, Layer, NodeSpec, Site, Unsupported, numel
 from boundcert.layers.conv import Conv
 from boundcert.layers.diagonal import diagonal
-from boundcert.layers.merge import Product
+from boundcert.layers.product import Product
 from boundcert.layers.spectral import gamma
 from boundcert.layers.structure import Reshape
 from boundcert.layers.windows import Windows

@@ -12,10 +12,12 @@ from boundcert.layers.base import Layer, NodeSpec, Unsupported
 from boundcert.layers.conv import Conv, ConvTranspose
 from boundcert.layers.dense import Dense
 from boundcert.layers.diagonal import Diagonal
+from boundcert.layers.extremum import Extremum
 from boundcert.layers.lp_pool import LpPool
 from boundcert.layers.lrn import LRN
 from boundcert.layers.max_pool import MaxPool
-from boundcert.layers.merge import Add, Concat, Extremum, Product, Quotient
+from boundcert.layers.merge import Add, Concat
+from boundcert.layers.product import Product, Quotient
 from boundcert.layers.reduce import AveragePool, Reduce
 from boundcert.layers.softmax import Softmax
 from boundcert.layers.structure import Reshape, Select, Transpose

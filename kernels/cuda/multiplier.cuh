@@ -1,4 +1,4 @@
-// The search for the multiplier of a ball, shared by ball_reference.py and maximum_reference.py.
+// The search for the multiplier of a ball, as in multiplier.py.
 #pragma once
 #include "common.cuh"
 

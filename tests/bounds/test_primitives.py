@@ -15,9 +15,11 @@ from boundcert.layers import registry
 from boundcert.layers.activation import Elementwise
 from boundcert.layers.affine import Affine
 from boundcert.layers.base import Layer, NodeSpec, Unsupported, numel
+from boundcert.layers.extremum import Extremum
 from boundcert.layers.max_pool import MaxPool
-from boundcert.layers.merge import Add, Concat, Extremum, Product, Quotient
+from boundcert.layers.merge import Add, Concat
 from boundcert.layers.power_sum import LARGEST_POWER, nearly
+from boundcert.layers.product import Product, Quotient
 from boundcert.layers.relaxation import Box
 from boundcert.layers.rows import Rows
 from boundcert.layers.structure import Select

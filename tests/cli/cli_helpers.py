@@ -31,6 +31,11 @@ class Result(NamedTuple):
 Call = Callable[..., Result]
 
 
+def walk(files: Files, data: object = None) -> tuple[object, ...]:
+    """``certify`` by the fast method on the small model, and its data unless other is named."""
+    return ("certify", "--method", "walk", files.model, "--data", data or files.data)
+
+
 def refused(result: Result, code: int, *words: str) -> None:
     """One message on stderr, nothing on stdout, no traceback, and the exit code."""
     assert result.code == code, result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cli.cli_helpers import Call, Files, parsed
+from cli.cli_helpers import Call, Files, parsed, walk
 
 SAMPLE_KEYS = {"type", "index", "label", "predicted", "lower", "rung"}
 SAMPLE_KEYS |= {"upper", "attack", "layers"}
@@ -27,9 +27,7 @@ def test_demo_prints_a_table(call: Call) -> None:
 
 
 def test_auto_is_the_default_and_says_who_proved(call: Call, files: Files) -> None:
-    walked = parsed(
-        call("certify", "--method", "walk", files.model, "--data", files.data, "--json").out
-    )
+    walked = parsed(call(*walk(files), "--json").out)
     base = ("certify", files.model, "--data", files.data, "--samples", "3")
     run, *samples, _ = parsed(call(*base, "--json").out)
     assert run["method"] == "auto" and run["budget"] == 10.0
@@ -43,7 +41,7 @@ def test_auto_is_the_default_and_says_who_proved(call: Call, files: Files) -> No
 
 
 def test_json_lines(call: Call, files: Files) -> None:
-    result = call("certify", "--method", "walk", files.model, "--data", files.data, "--json")
+    result = call(*walk(files), "--json")
     assert result.code == 0 and result.err == ""
     run, *samples, summary = parsed(result.out)
     assert run["type"] == "run" and run["norm"] == "l2" and run["certified"] is True
@@ -63,9 +61,7 @@ def test_json_lines(call: Call, files: Files) -> None:
 
 def test_file_equals_stdout(call: Call, files: Files, tmp_path) -> None:
     out = tmp_path / "r.jsonl"
-    result = call(
-        "certify", "--method", "walk", files.model, "--data", files.data, "--json", "--out", out
-    )
+    result = call(*walk(files), "--json", "--out", out)
     assert out.read_text() == result.out
 
 
@@ -73,17 +69,7 @@ def test_bounds_are_those_of_the_library(call: Call, files: Files) -> None:
     from boundcert import load_data, load_onnx
     from boundcert.api import certify
 
-    result = call(
-        "certify",
-        "--method",
-        "walk",
-        files.model,
-        "--data",
-        files.data,
-        "--json",
-        "--attack",
-        "none",
-    )
+    result = call(*walk(files), "--json", "--attack", "none")
     expected = certify(load_onnx(files.model), load_data(files.data).x[:10], method="walk")
     samples = parsed(result.out)[1:-1]
     np.testing.assert_allclose([s["lower"] for s in samples], expected.lower, rtol=1e-12)
@@ -92,17 +78,7 @@ def test_bounds_are_those_of_the_library(call: Call, files: Files) -> None:
 
 
 def test_indices_keep_their_order(call: Call, files: Files) -> None:
-    base = (
-        "certify",
-        "--method",
-        "walk",
-        files.model,
-        "--data",
-        files.data,
-        "--json",
-        "--attack",
-        "none",
-    )
+    base = (*walk(files), "--json", "--attack", "none")
     samples = parsed(call(*base, "--indices", "7,0,5").out)[1:-1]
     assert [s["index"] for s in samples] == [7, 0, 5]
     every = parsed(call(*base, "--samples", "all").out)[1:-1]
@@ -112,26 +88,16 @@ def test_indices_keep_their_order(call: Call, files: Files) -> None:
 
 
 def test_random_data_has_no_labels(call: Call, files: Files) -> None:
-    result = call("certify", "--method", "walk", files.model, "--data", "random:12:-1:1", "--json")
+    result = call(*walk(files, "random:12:-1:1"), "--json")
     run, *samples, summary = parsed(result.out)
     assert run["samples"] == len(samples) == 12
     assert all(s["label"] is None for s in samples) and summary["accuracy"] is None
-    table = call("certify", "--method", "walk", files.model, "--data", "random:3:-1:1").out
+    table = call(*walk(files, "random:3:-1:1")).out
     assert "accuracy" not in table
 
 
 def test_layers(call: Call, files: Files) -> None:
-    base = (
-        "certify",
-        "--method",
-        "walk",
-        files.model,
-        "--data",
-        files.data,
-        "--layers",
-        "--attack",
-        "none",
-    )
+    base = (*walk(files), "--layers", "--attack", "none")
     for sample in parsed(call(*base, "--json").out)[1:-1]:
         assert [set(layer) for layer in sample["layers"]] == [{"name", "op", "kappa"}] * 2
         assert sample["layers"][0]["kappa"] == sample["lower"]
@@ -143,17 +109,7 @@ def test_layers(call: Call, files: Files) -> None:
 
 
 def test_mean_std_and_range_fold_in(call: Call, files: Files) -> None:
-    base = (
-        "certify",
-        "--method",
-        "walk",
-        files.model,
-        "--data",
-        files.data,
-        "--json",
-        "--attack",
-        "none",
-    )
+    base = (*walk(files), "--json", "--attack", "none")
 
     def radii(*more: str) -> list[float]:
         return [s["lower"] for s in parsed(call(*base, *more).out)[1:-1]]
@@ -165,18 +121,7 @@ def test_mean_std_and_range_fold_in(call: Call, files: Files) -> None:
 
 
 def test_correct_only(call: Call, files: Files) -> None:
-    base = (
-        "certify",
-        "--method",
-        "walk",
-        files.model,
-        "--data",
-        files.data,
-        "--samples",
-        "all",
-        "--attack",
-        "none",
-    )
+    base = (*walk(files), "--samples", "all", "--attack", "none")
     _, *samples, summary = parsed(call(*base, "--correct-only", "--json").out)
     right = [s["lower"] for s in samples if s["label"] == s["predicted"]]
     assert len(samples) == 30 and 0 < len(right) < 30
@@ -187,33 +132,19 @@ def test_correct_only(call: Call, files: Files) -> None:
 
 
 def test_quiet_prints_nothing(call: Call, files: Files) -> None:
-    result = call(
-        "certify",
-        "--method",
-        "walk",
-        files.model,
-        "--data",
-        files.data,
-        "--quiet",
-        "--attack",
-        "none",
-    )
+    result = call(*walk(files), "--quiet", "--attack", "none")
     assert result == (0, "", "")
 
 
 def test_long_tables_are_cut(call: Call, files: Files) -> None:
-    result = call(
-        "certify", "--method", "walk", files.model, "--data", "random:50:-1:1", "--attack", "none"
-    )
+    result = call(*walk(files, "random:50:-1:1"), "--attack", "none")
     rows = [line for line in result.out.splitlines() if line.split("|")[0].strip().isdigit()]
     assert len(rows) == 40 and "... and 10 more" in result.out and "50 samples" in result.out
 
 
 @pytest.mark.parametrize("norm", ["l1", "linf"])
 def test_other_norms(call: Call, files: Files, norm: str) -> None:
-    result = call(
-        "certify", "--method", "walk", files.model, "--data", files.data, "--norm", norm, "--json"
-    )
+    result = call(*walk(files), "--norm", norm, "--json")
     run, *samples, summary = parsed(result.out)
     assert run["norm"] == norm and summary["violations"] == 0
     found = [s for s in samples if s["upper"] is not None]

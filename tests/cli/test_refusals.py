@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli.cli_helpers import Call, Files, refused
+from cli.cli_helpers import Call, Files, refused, walk
 
 
 @pytest.fixture
@@ -28,11 +28,11 @@ def test_no_model(call: Call, files: Files, bad: Path, command: str, name: str) 
 
 @pytest.mark.parametrize("data", ["nothing.npz", "mnits", "empty.onnx"])
 def test_no_data(call: Call, files: Files, bad: Path, data: str) -> None:
-    refused(call("certify", "--method", "walk", files.model, "--data", data), 1, data)
+    refused(call(*walk(files, data)), 1, data)
 
 
 def test_wrong_data_shape(call: Call, files: Files) -> None:
-    refused(call("certify", "--method", "walk", files.model, "--data", files.wide), 1, "shape")
+    refused(call(*walk(files, files.wide)), 1, "shape")
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,7 @@ def test_wrong_data_shape(call: Call, files: Files) -> None:
     ],
 )
 def test_usage(call: Call, files: Files, options: tuple[str, ...], word: str) -> None:
-    refused(
-        call("certify", "--method", "walk", files.model, "--data", files.data, *options), 2, word
-    )
+    refused(call(*walk(files), *options), 2, word)
 
 
 def test_more_usage(call: Call, files: Files) -> None:
@@ -74,11 +72,11 @@ def test_more_usage(call: Call, files: Files) -> None:
     refused(call("certify", "--data", files.data), 2, "a model is missing")
     refused(call("attack", files.model, "--data", files.data, "--attack", "none"), 2, "--attack")
     refused(
-        call("certify", "--method", "walk", files.model, "--data", "random:5", "--correct-only"),
+        call(*walk(files, "random:5"), "--correct-only"),
         2,
         "labels",
     )
-    refused(call("certify", "--method", "walk", files.model, "--data", "random:5:1"), 2, "random:N")
+    refused(call(*walk(files, "random:5:1")), 2, "random:N")
 
 
 def test_unknown_option_and_missing_argument(call: Call) -> None:
@@ -90,7 +88,7 @@ def test_unknown_option_and_missing_argument(call: Call) -> None:
 def test_out_exists(call: Call, files: Files, tmp_path: Path) -> None:
     out = tmp_path / "mine.txt"
     out.write_text("mine")
-    base = ("certify", "--method", "walk", files.model, "--data", files.data, "--out", out)
+    base = (*walk(files), "--out", out)
     refused(call(*base), 1, "exists", "--resume")
     refused(call(*base, "--resume"), 1, "no boundcert results file")
     assert out.read_text() == "mine"
@@ -98,7 +96,7 @@ def test_out_exists(call: Call, files: Files, tmp_path: Path) -> None:
 
 def test_unwritable_out(call: Call, files: Files, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    base = ("certify", "--method", "walk", files.model, "--data", files.data, "--out")
+    base = (*walk(files), "--out")
     refused(call(*base, tmp_path / "no" / "r.jsonl"), 1, "no folder")
     refused(call(*base, tmp_path / "file" / "r.jsonl"), 1, "file")
     refused(call(*base, tmp_path), 1, "folder")
@@ -106,7 +104,7 @@ def test_unwritable_out(call: Call, files: Files, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
 def test_full_disk(call: Call, files: Files) -> None:
-    base = ("certify", "--method", "walk", files.model, "--data", files.data, "--out", "/dev/full")
+    base = (*walk(files), "--out", "/dev/full")
     refused(call(*base), 1, "/dev/full", "No space left")
 
 
@@ -117,11 +115,11 @@ def test_unexpected_error(call: Call, files: Files, monkeypatch: pytest.MonkeyPa
         raise ZeroDivisionError("oops")
 
     monkeypatch.setattr(glue, "Bracketer", broken)
-    result = call("certify", "--method", "walk", files.model, "--data", files.data)
+    result = call(*walk(files))
     assert result.code == 1 and "please report it" in result.err
     assert "ZeroDivisionError: oops" in result.err and "Traceback" not in result.err
     monkeypatch.setenv("BOUNDCERT_DEBUG", "1")
-    assert "Traceback" in call("certify", "--method", "walk", files.model, "--data", files.data).err
+    assert "Traceback" in call(*walk(files)).err
 
 
 def test_ctrl_c_inside_compiled_code(
@@ -138,9 +136,7 @@ def test_ctrl_c_inside_compiled_code(
 
     before = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(glue, "Bracketer", interrupted)
-    refused(
-        call("certify", "--method", "walk", files.model, "--data", files.data), 130, "interrupted"
-    )
+    refused(call(*walk(files)), 130, "interrupted")
     assert signal.getsignal(signal.SIGINT) is before
 
 

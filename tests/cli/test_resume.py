@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cli.cli_helpers import Call, Files, MadeUp, parsed, refused
+from cli.cli_helpers import Call, Files, MadeUp, parsed, refused, walk
 
 from boundcert import run as glue
 
@@ -58,18 +58,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 
 
 def command(files: Files, out: Path, *more: str) -> list[str]:
-    base = (
-        "certify",
-        "--method",
-        "walk",
-        files.model,
-        "--data",
-        files.data,
-        "--samples",
-        "all",
-        "--attack",
-        "none",
-    )
+    base = (*walk(files), "--samples", "all", "--attack", "none")
     return [*map(str, base), "--out", str(out), *more]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli.cli_helpers import Call, Files, parsed
+from cli.cli_helpers import Call, Files, parsed, walk
 
 from boundcert.prepared import Prepared
 
@@ -29,18 +29,7 @@ def lying(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_reproducer(call: Call, files: Files, lying: None, tmp_path: Path) -> None:
     out = tmp_path / "results" / "r.jsonl"
     out.parent.mkdir()
-    base = (
-        "certify",
-        "--method",
-        "walk",
-        files.model,
-        "--data",
-        files.data,
-        "--samples",
-        "all",
-        "--out",
-        out,
-    )
+    base = (*walk(files), "--samples", "all", "--out", out)
     result = call(*base)
     assert result.code == 3 and result.out == ""
     assert result.err.startswith("boundcert: CERTIFICATE VIOLATED")
@@ -59,16 +48,7 @@ def test_reproducer(call: Call, files: Files, lying: None, tmp_path: Path) -> No
 
 
 def test_reproducer_without_out(call: Call, files: Files, lying: None, tmp_path: Path) -> None:
-    result = call(
-        "certify",
-        "--method",
-        "walk",
-        files.model,
-        "--data",
-        files.data,
-        "--indices",
-        "9,8,7,6,5,4,3,2,1,0",
-    )
+    result = call(*walk(files), "--indices", "9,8,7,6,5,4,3,2,1,0")
     assert result.code == 3
     assert sorted(p.suffix for p in tmp_path.glob("boundcert-violation-*-1.*")) == [
         ".json",
@@ -85,9 +65,7 @@ def test_unsaved_reproducer_still_says_so(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(glue, "save_reproducer", full)
-    result = call(
-        "certify", "--method", "walk", files.model, "--data", files.data, "--samples", "all"
-    )
+    result = call(*walk(files), "--samples", "all")
     assert result.code == 3 and "cannot be saved" in result.err
 
 

@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+from activation_cases import PARAMETERS, POSITIVE
 from boundcert.kernels import NAMES, available, backend, scalar
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,18 +15,6 @@ from boundcert.layers.activation_table import ACTIVATIONS
 
 BACKENDS = [name for name in available() if name != "reference"]
 seeds = st.integers(0, 2**32 - 1)
-PARAMETERS = {
-    "LeakyRelu": (0.3, 0.0),
-    "PRelu": (-1.5, 0.0),
-    "Elu": (1.3, 0.0),
-    "Selu": (1.6732632, 1.0507010),
-    "Celu": (0.7, 0.0),
-    "HardSigmoid": (0.2, 0.5),
-    "Clip": (-0.4, 0.9),
-    "Pow": (3.0, 0.0),
-    "Sqrt": (0.5, 0.0),
-}
-POSITIVE = ("Sqrt", "Log", "Reciprocal")
 
 
 def boxes(rng: np.random.Generator, low: float = -np.inf):  # type: ignore[no-untyped-def]

@@ -18,7 +18,7 @@ from boundcert.layers.conv import Conv
 from boundcert.layers.dense import Dense
 from boundcert.layers.lrn import LRN
 from boundcert.layers.max_pool import MaxPool
-from boundcert.layers.merge import Product
+from boundcert.layers.product import Product
 
 
 def sabotage(kind: type[Layer], monkeypatch: pytest.MonkeyPatch, off: float) -> None:

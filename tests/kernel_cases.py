@@ -1,4 +1,4 @@
-"""What the CUDA kernels on pencils, balls and window maxima are tried with."""
+"""What the twins of the kernels on rows are tried with, and their agreement with the reference."""
 
 from __future__ import annotations
 
@@ -6,10 +6,84 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from boundcert.kernels import backend
 from boundcert.kernels.ball_reference import BASE, BELOW
 
 Array = Any
 Case = tuple[str, tuple[Any, ...]]
+
+
+SEEDS = range(12)
+DTYPES = (np.float64, np.float32)
+NORMS = (1.0, 2.0, np.inf)
+#: Those of what a multiplier is searched for; sums are in another order.
+BALLS = (1e-11, 1e-11)
+
+
+def agree(kernels: Any, cases: Iterator[Case], rtol: float = 1e-12, atol: float = 1e-300) -> None:
+    truth = backend("reference")
+    for name, args in cases:
+        ours, theirs = getattr(kernels, name)(*args), getattr(truth, name)(*args)
+        pairs = zip(ours, theirs) if isinstance(theirs, tuple) else [(ours, theirs)]
+        for at, (one, other) in enumerate(pairs):
+            assert one.shape == other.shape and one.dtype == other.dtype, (name, at)
+            with np.errstate(invalid="ignore"):
+                close = np.isclose(one, other, rtol=rtol, atol=atol, equal_nan=True)
+            assert close.all(), (name, at, one[~close], other[~close])
+
+
+def spoilt(rng: np.random.Generator, values: Array, seed: int) -> Array:
+    """Zeros everywhere, and in some cases what arithmetic must not lose."""
+    values[rng.random(values.shape) < 0.2] = 0.0
+    if seed % 3 == 1:
+        for number in (np.nan, np.inf, -np.inf)[: 1 + seed // 3]:
+            values[rng.random(values.shape) < 0.02] = number
+    return values
+
+
+def row_cases(seed: int, dtype: type) -> Iterator[Case]:
+    rng = np.random.default_rng(seed)
+    count, channels, samples = 6, int(rng.integers(1, 4)), 3
+    plane = (int(rng.integers(1, 7)), int(rng.integers(1, 7)))
+    patch = (int(rng.integers(0 if seed == 5 else 1, 9)), int(rng.integers(1, 9)))
+    origin = rng.integers(-10, 9, (count, 2))
+    owner = rng.integers(0, samples, count)
+    rows = spoilt(rng, rng.standard_normal((count, channels, *patch)).astype(dtype), seed)
+    # with infinities among the lines, which coefficients of 0 must not meet
+    lines = [rng.standard_normal((samples, channels, *plane)).astype(dtype) for _ in range(4)]
+    if seed % 2:
+        lines[1][rng.random(lines[1].shape) < 0.1] = -np.inf
+        lines[3][rng.random(lines[3].shape) < 0.1] = np.inf
+    yield "pull_lines", (rows, owner, origin, *lines)
+    yield "scale", (rows, owner, origin, lines[0])
+    yield "scale", (rows, owner, origin, lines[0][:1])
+    # squares that underflow or overflow, and the largest entries off the plane
+    size = dtype(10.0) ** rng.integers(-15, 15) if dtype is np.float32 else 10.0 ** (10 * seed)
+    for q in NORMS:
+        yield "dual_norm", ((rows * size).astype(dtype), origin, plane, q)
+
+
+def fold_arguments(seed: int, dtype: type) -> tuple[Any, ...]:
+    rng = np.random.default_rng(1000 + seed)
+    rows, channels = 4, int(rng.integers(1, 3))
+    tall, broad, high, wide = (int(x) for x in rng.integers(1, 5, 4))
+    if seed == 3:
+        high = 0
+    plane = (int(rng.integers(1, 9)), int(rng.integers(1, 9)))
+    stride, dilation = (tuple(int(x) for x in rng.integers(1, 4, 2)) for _ in range(2))
+    first = rng.integers(-5, 6, (rows, 2))
+    extent = (
+        (high - 1) * stride[0] + (tall - 1) * dilation[0] + 1,
+        (wide - 1) * stride[1] + (broad - 1) * dilation[1] + 1,
+    )
+    if seed % 2:
+        # the whole plane, or a patch that covers every tap and may leave the plane
+        origin, size = np.zeros((rows, 2), dtype=np.int64), plane
+    else:
+        origin, size = first - 1, (max(extent[0], 0) + 2, extent[1] + 3)
+    columns = rng.standard_normal((channels, tall, broad, rows, high, wide)).astype(dtype)
+    out = rng.standard_normal((rows, channels, *size)).astype(dtype)
+    return spoilt(rng, columns, seed), first, origin, plane, stride, dilation, out
 
 
 def places(rng: np.random.Generator, seed: int) -> tuple[Array, Array, Array, tuple[int, ...]]:
