@@ -24,6 +24,7 @@ NAMES = (
     "activation_pencil",
     "activation_range",
     "activation_slopes",
+    "deviation_lines",
     "dual_norm",
     "fold",
     "lrn_gain",

@@ -190,6 +190,27 @@ class Calls(RowCalls):
         self._strided("relax", "activation_pencil", low.size, int(kind), *low.shape, *args)
         return table, start
 
+    def deviation_lines(
+        self,
+        kind: int,
+        low: Array,
+        high: Array,
+        point: Array,
+        value_at: Array,
+        a: Array,
+        b: Array,
+        pieces: Array,
+    ) -> tuple[Array, Array, Array, Array, Array, Array]:
+        """See :func:`relax_reference.deviation_lines`."""
+        arrays = self._doubles(low, high, point, value_at, a, b, pieces)
+        low, high, point, value_at, a, b, pieces = arrays
+        out = tuple(self._empty(*low.shape) for _ in range(6))
+        terms = low.shape[1] + 32
+        gamma = terms * EPS / (1.0 - terms * EPS)
+        args = (low, high, point, value_at, a, a.size, b, b.size, pieces, len(pieces), gamma, *out)
+        self._strided("relax", "deviation_lines", low.size, int(kind), *low.shape, *args)
+        return out
+
     def shift_lines(
         self,
         slope: Array,

@@ -175,6 +175,67 @@ def activation_floor(
     return np.where(np.isnan(rest), -np.inf, rest), -z, v, moved.sum(axis=1)
 
 
+@register_jitable
+def deviation_lines_one(
+    kind: int,
+    low: float,
+    high: float,
+    point: float,
+    value_at: float,
+    a: float,
+    b: float,
+    pieces: Array,
+    gamma: float,
+) -> tuple[float, float, float, float, float, float]:
+    """One entry of :func:`deviation_lines`."""
+    below, low_at, above, high_at = lines_one(kind, low, high, a, b, pieces)
+    apart = max(high - point, point - low)
+    # not by max(·, 0), which loses a nan
+    far = (0.0 if apart < 0.0 else apart) * (1.0 + 2 * EPS) + abs(point) * (2 * EPS)
+    slope, shift = above - below, high_at - low_at
+    first, last = slope * low + shift, slope * high + shift
+    gap = last if not first > last else first
+    low_at = shift_one(below, low_at, point, value_at, far, gamma, -1.0)
+    high_at = shift_one(above, high_at, point, value_at, far, gamma, 1.0)
+    return below, low_at, above, high_at, gap, far
+
+
+def deviation_lines(
+    kind: int,
+    low: Array,
+    high: Array,
+    point: Array,
+    value_at: Array,
+    a: Array,
+    b: Array,
+    pieces: Array,
+) -> tuple[Array, Array, Array, Array, Array, Array]:
+    """:func:`activation_lines` as lines of deviations: z = p + δ, σ = v + δ_out.
+
+    Parameters
+    ----------
+    point, value_at : (B, n) p in (or next to) the box, and v.
+
+    Returns
+    -------
+    below_slope, below_const, above_slope, above_const : (B, n), constants by :func:`shift_lines`.
+    gap : (B, n) the lines' largest distance over the box; not negative, or nan or ∞ where they
+        are not both there.
+    far : (B, n) at least |δ|.
+    """
+    shape, out = low.shape, [np.empty(low.shape) for _ in range(6)]
+    gamma = (shape[1] + 32) * EPS / (1.0 - (shape[1] + 32) * EPS)
+    with np.errstate(all="ignore"):
+        for at in np.ndindex(*shape):
+            ends = float(low[at]), float(high[at])
+            p, v = float(point[at]), float(value_at[at])
+            first, second = float(a[at[1] % a.size]), float(b[at[1] % b.size])
+            found = deviation_lines_one(kind, *ends, p, v, first, second, pieces, gamma)
+            for array, number in zip(out, found):
+                array[at] = number
+    return out[0], out[1], out[2], out[3], out[4], out[5]
+
+
 def shift_lines(
     slope: Array, constant: Array, point: Array, value: Array, deviation: Array, outward: float
 ) -> Array:

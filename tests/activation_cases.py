@@ -59,6 +59,7 @@ def activation_cases(kind: str, seed: int) -> Iterator[Case]:
         low[0, 1] = high[0, 1] = z[0, 1]
     yield "activation_range", (rule.code, low, high, a, b, pieces)
     yield "activation_lines", (rule.code, low, high, a, b, pieces)
+    yield "deviation_lines", (rule.code, low, high, z, np.tanh(z), a, b, pieces)
     owner = rng.integers(0, len(z), 4)
     weight, slope = rng.standard_normal((2, 4, z.shape[1]))
     weight[rng.random(weight.shape) < 0.3] = 0.0

@@ -171,7 +171,9 @@ class Elementwise(Layer):
 
     def relax(self, boxes: tuple[Box, ...], value: torch.Tensor) -> Relaxation:
         box = boxes[0]
-        lines, kink = self._lines(box.low, box.high), self._kink
+        arrays = (flat(part) for part in (box.low, box.high, box.point, value))
+        shape = self._shape_arguments()
+        lines, kink = backend().deviation_lines(self.rule.code, *arrays, *shape), self._kink
         pencil = partial(self._pencil, box)
         if box.spread is None:
             return Lines(box, value, lines, pencil, kink)

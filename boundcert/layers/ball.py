@@ -33,7 +33,7 @@ class Ball(Lines):
     ----------
     box : with the operand's spread ρ (B,).
     value : as for :class:`Lines`.
-    lines : over the whole box.
+    lines : over the whole box, as for :class:`Lines`.
     cut : where the box is cut in two (B, *shape), inside the box.
     left, right : lines over the two parts.
     pencil, kink : as for :class:`Lines`.
@@ -43,7 +43,7 @@ class Ball(Lines):
         self,
         box: Box,
         value: torch.Tensor,
-        lines: LinesOf,
+        lines: tuple[np.ndarray, ...],
         cut: torch.Tensor,
         left: LinesOf,
         right: LinesOf,
@@ -52,14 +52,13 @@ class Ball(Lines):
     ) -> None:
         super().__init__(box, value, lines, pencil, kink)
         assert box.spread is not None
-        deviation = box.deviation
         # a cut that was rounded lets one part's lines be used a hair beyond it
         steep = torch.stack([part[k].abs() for part in (left, right) for k in (0, 2)]).amax(dim=0)
         hair = steep * (cut.abs() + box.point.abs()) * (4 * UNIT)
         halves = []
         for side, outward in ((0, -1.0), (2, 1.0)):
             for part in (left, right):
-                at = shifted(part[side], part[side + 1], box.point, value, deviation, outward)
+                at = shifted(part[side], part[side + 1], box.point, value, self.far, outward)
                 halves += [part[side], at + outward * hair]
         low, high = box.low - box.point, box.high - box.point
         ends = (low - low.abs() * NUDGE, high + high.abs() * NUDGE, cut - box.point)

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from boundcert.kernels import backend
-from boundcert.layers.relaxation import Box, Loss, Relaxation, largest
-from boundcert.layers.rows import Rows, array, planes, up
+from boundcert.layers.relaxation import Box, Relaxation, dust, largest
+from boundcert.layers.rows import Rows, array, plane_of, planes, up
 from boundcert.layers.tape import Pencilled
 
 #: Entries whose lines lie this much closer together than the worst of their sample count as
@@ -27,8 +27,7 @@ class Lines(Relaxation):
     ----------
     box : the operand's box, (B, *shape).
     value : v (B, *shape), the value computed at the sample.
-    lines : below slope, below constant, above slope, above constant, (B, *shape) each; a constant
-        of ∓∞ is no line.
+    lines : of deviations, and what else the kernel ``deviation_lines`` says of them.
     pencil : makes further lines to choose from, (B, 12, *shape), and the mix (B, *shape) of
         ``lines``; see the kernels ``activation_pencil`` and ``pull_pencil``.
     kink : where two straight pieces of the function meet, if that is all there is to it.
@@ -38,19 +37,16 @@ class Lines(Relaxation):
         self,
         box: Box,
         value: torch.Tensor,
-        lines: tuple[torch.Tensor, ...],
+        lines: tuple[np.ndarray, ...],
         pencil: Callable[[], tuple[torch.Tensor, torch.Tensor]] | None = None,
         kink: float | None = None,
     ) -> None:
         super().__init__(tuple(box.low.shape[1:]))
-        self.box, self.value, self.lines, self.pencil = box, value, lines, pencil
-        self.kink = kink
-        deviation = box.deviation
-        below, low_at, above, high_at = lines
-        low_at = shifted(below, low_at, box.point, value, deviation, -1.0)
-        high_at = shifted(above, high_at, box.point, value, deviation, 1.0)
-        self.arguments = tuple(planes(part) for part in (below, low_at, above, high_at))
-        self.dust = Loss.of(largest(deviation), deviation).dust
+        self.box, self.value, self.pencil, self.kink = box, value, pencil, kink
+        plane = (len(value), *plane_of(self.shape))
+        self.arguments = tuple(part.reshape(plane) for part in lines[:4])
+        self.gap, self.far = (torch.from_numpy(part).reshape(value.shape) for part in lines[4:])
+        self.dust = dust(self.far)
 
     def below(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
         out, rest = pulled(rows, self.arguments)
@@ -69,8 +65,7 @@ class Lines(Relaxation):
         for k in range(0, 12, 2):
             outward = -1.0 if k < 6 else 1.0
             slope, constant = table[:, k], table[:, k + 1]
-            deviation = self.box.deviation
-            moved = shifted(slope, constant, self.box.point, self.value, deviation, outward)
+            moved = shifted(slope, constant, self.box.point, self.value, self.far, outward)
             parts += [planes(slope), planes(moved)]
         return np.ascontiguousarray(np.stack(parts, axis=1)), start
 
@@ -82,20 +77,13 @@ class Lines(Relaxation):
         return (out,), rest - self.dust[rows.owner]
 
     def loose(self) -> tuple[torch.Tensor | None, ...]:
-        gap = self.gap()
-        worst = largest(gap).reshape(-1, *([1] * (gap.dim() - 1)))
-        return (~(gap <= NEGLIGIBLE * worst),)
+        worst = largest(self.gap).reshape(-1, *([1] * (self.gap.dim() - 1)))
+        return (~(self.gap <= NEGLIGIBLE * worst),)
 
     def telling(self) -> tuple[torch.Tensor | None, ...]:
         if self.kink is None:
             return (None,)
         return (torch.where(self.box.point >= self.kink, 1, -1),)
-
-    def gap(self) -> torch.Tensor:
-        """Largest distance of the lines over the box, (B, *shape)."""
-        below, low_at, above, high_at = self.lines
-        ends = [(above - below) * z + (high_at - low_at) for z in (self.box.low, self.box.high)]
-        return torch.maximum(*ends)
 
 
 def pulled(rows: Rows, lines: tuple[np.ndarray, ...]) -> tuple[Rows, torch.Tensor]:

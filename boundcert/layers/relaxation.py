@@ -142,6 +142,11 @@ def down(total: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
     return added if added.requires_grad else torch.nextafter(added, added.new_tensor(-torch.inf))
 
 
+def dust(deviation: torch.Tensor) -> torch.Tensor:
+    """(B,) what underflow costs a row at a value of this deviation; see :class:`Loss`."""
+    return deviation.flatten(1).sum(dim=1) * 1e-300 + UNDERFLOW
+
+
 @dataclass(frozen=True)
 class Loss:
     """What rounding costs rows: ``share`` (B,) per unit of |c|, ``dust`` (B,) whatever they are.
@@ -156,7 +161,7 @@ class Loss:
     @classmethod
     def of(cls, share: torch.Tensor, deviation: torch.Tensor) -> Loss:
         """The loss at a value of this deviation (B, *shape)."""
-        return cls(share, deviation.flatten(1).sum(dim=1) * 1e-300 + UNDERFLOW)
+        return cls(share, dust(deviation))
 
     def rest(self, rows: Rows) -> torch.Tensor:
         """−(mass·share + dust), rounded down (R,)."""

@@ -87,6 +87,30 @@ KERNEL(activation_pencil, (i64 kind, i64 samples, i64 n, const double* low, cons
 }
 
 // Strided.
+KERNEL(deviation_lines, (i64 kind, i64 samples, i64 n, const double* low, const double* high,
+                         const double* point, const double* value_at, const double* a, i64 a_size,
+                         const double* b, i64 b_size, const double* pieces, i64 parts,
+                         double gamma, double* below, double* low_at, double* above,
+                         double* high_at, double* gap, double* far)) {
+    const Shapes shapes{(int)kind, a, b, a_size, b_size, Pieces{pieces, (int)parts}};
+    for (i64 at = grid_first(); at < samples * n; at += grid_step()) {
+        const double p = point[at], v = value_at[at];
+        const Lines found = lines_one(shapes.of(at % n), low[at], high[at]);
+        const double up = high[at] - p, down = p - low[at];
+        const double apart = down > up ? down : up;
+        const double move = (apart < 0.0 ? 0.0 : apart) * (1.0 + 2 * EPS) + fabs(p) * (2 * EPS);
+        const double slope = found.above - found.below, shift = found.high_at - found.low_at;
+        const double first = slope * low[at] + shift, last = slope * high[at] + shift;
+        gap[at] = !(first > last) ? last : first;
+        below[at] = found.below;
+        low_at[at] = shift_one(found.below, found.low_at, p, v, move, gamma, -1.0);
+        above[at] = found.above;
+        high_at[at] = shift_one(found.above, found.high_at, p, v, move, gamma, 1.0);
+        far[at] = move;
+    }
+}
+
+// Strided.
 KERNEL(shift_lines, (i64 total, const double* slope_of, const double* constant,
                      const double* point, const double* value_at, const double* deviation,
                      double gamma, double outward, double* out)) {
