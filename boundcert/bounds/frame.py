@@ -15,7 +15,6 @@ from boundcert.bounds.backward import (
     Linear,
     blocks,
     carry,
-    concretise,
     first_rows,
 )
 from boundcert.bounds.clock import Clock
@@ -29,6 +28,8 @@ from boundcert.norms import Norm
 
 #: Rows to begin with, by node, and their rest.
 Start = tuple[dict[int, Rows], torch.Tensor]
+#: Bounds over the input from rows there; see :class:`boundcert.bounds.region.Region`.
+Concretise = Callable[[Rows, torch.Tensor, tuple[int, ...], torch.Tensor], Linear]
 
 
 @dataclass
@@ -172,11 +173,12 @@ class Frame:
 
     def _input(self) -> Box:
         """The ball at the input: ‖q‖₂ ≤ ε for p = 1 and 2, √n·ε for p = ∞."""
-        box = ball_box(self.problem.values[0], self.eps)
+        box = self.problem.region.box(self.problem.values[0], self.eps)
         if not self.ball:
             return box
         size = box.point[0].numel() if self.problem.norm is Norm.LINF else 1
-        return replace(box, spread=self.eps * math.sqrt(size) * (1 + 4 * UNIT))
+        eps = self.problem.region.within(self.eps)
+        return replace(box, spread=eps * math.sqrt(size) * (1 + 4 * UNIT))
 
     def _operands(self, k: int, factor: float = 1.0) -> tuple[Box, ...]:
         stretch = torch.full_like(self.eps, factor)
@@ -202,7 +204,10 @@ class Frame:
             self.problem.network.nodes[node].inputs,
         )
         if node in self.problem.prefix.norms:
-            return False
+            if node == 0 or self.problem.region.rooms is None:
+                return False
+            # what holds for the ball is not all that holds in the box; there are no lines to choose
+            steps = 0
         if layer is not None and layer.elementwise and not isinstance(layer, LINEAR):
             done = self._tighten(inputs[0], wanted, steps)
             if done:
@@ -258,7 +263,7 @@ class Frame:
             return {last: Rows.of(values, owner, shape)}, zero
 
         point = down(logits[owner, mine], -logits[owner, rival])
-        return self._bounded(first, point, owner, self.steps).linear
+        return self._bounded(first, point, owner, self.steps, self.problem.region.vanishing).linear
 
     def _bounded(
         self,
@@ -266,26 +271,27 @@ class Frame:
         point: torch.Tensor,
         owner: torch.Tensor,
         steps: int,
+        concretise: Concretise | None = None,
     ) -> _Bounded:
         """Bounds on rows that ``first`` makes in a precision; (R,) values at the sample, owners.
 
         With steps to tune, the better of the relaxations' own lines (or multipliers) and of the
         lines that an ascent finds.
         """
-        network, norm = self.problem.network, self.problem.norm
+        network, region, eps = self.problem.network, self.problem.region, self.eps[owner]
+        concretise = concretise or region.concretise
 
         def pull(precision: torch.dtype, choices: Choices | None) -> Carried:
             return carry(network, self.relaxations, self.boxes, *first(precision), choices)
 
         def linear(found: Carried) -> Linear:
-            return concretise(found.rows, down(point, found.rest), network.input_shape, norm)
+            return concretise(found.rows, down(point, found.rest), network.input_shape, eps)
 
         plain = pull(self.precision, None)
         bound = linear(plain)
         if steps and not self.clock.short:
-            eps = self.eps[owner]
             taped = lambda choices: pull(torch.float32, choices)[:2]  # noqa: E731
-            choices = tune(taped, eps, network.input_shape, norm, steps)
+            choices = tune(taped, eps, network.input_shape, region, steps)
             if choices is not None:
                 bound = bound.better(linear(pull(self.precision, choices)), eps)
         return _Bounded(bound, plain.widest)
@@ -303,10 +309,3 @@ class Frame:
             linear.base.view(shape[0], -1)[found[:, 0], found[:, 1]] = base[:, side]
             linear.slope.view(shape[0], -1)[found[:, 0], found[:, 1]] = slope[:, side]
         self.boxes[node] = self.boxes[node].meet(*form.ends(self.eps))
-
-
-def ball_box(x: torch.Tensor, eps: torch.Tensor) -> Box:
-    """x ± ε, which holds the ball of every norm, rounded outward."""
-    wide = eps.reshape(-1, *([1] * (x.dim() - 1)))
-    loss = (x.abs() + wide) * (2 * UNIT)
-    return Box(x - wide - loss, x + wide + loss, x)

@@ -67,4 +67,4 @@ def frame_root(
 def reach_of(frame: Frame, label: torch.Tensor) -> torch.Tensor:
     """(B,) signed radius at which the smallest margin would vanish; rounded down where positive."""
     margins: Linear = frame.margins(label)
-    return margins.reach().reshape(len(label), -1).amin(dim=1)
+    return frame.problem.region.within(margins.reach().reshape(len(label), -1).amin(dim=1))
