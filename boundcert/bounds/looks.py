@@ -53,6 +53,8 @@ def frame_root(
         secant = low + (high - low) * torch.where(share.isfinite(), share, 0.5)
         newton = torch.where((newton > low) & (newton < high), newton, secant)
         newton = torch.where((low > 0) | log.isfinite(), newton, here * RETREAT)
+        # right at the root, as at the farthest point of a range, neither has a way to go
+        newton = torch.where(gap == 0, here, newton)
         # a sample that is done keeps its root, whoever else is looked at
         root = torch.where(open_, newton, root)
         near = torch.clamp(SHARE * (here / eps).log().abs(), min=LOOK)
