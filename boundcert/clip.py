@@ -76,5 +76,6 @@ class Clip:
 
     def holds(self, x: np.ndarray) -> np.ndarray:
         """Which points (B, …) lie in the box."""
-        wide = x.reshape(len(x), -1).astype(np.float64)
-        return np.asarray(((wide >= self.low) & (wide <= self.high)).all(axis=1))
+        wide = x.astype(np.float64)
+        inside = (wide >= self.low) & (wide <= self.high)
+        return np.asarray(inside.all(axis=tuple(range(1, x.ndim))))

@@ -151,7 +151,8 @@ def test_no_perturbation_in_the_range_changes_the_class(make, seed, weight, scal
 def nearest(w: np.ndarray, gap: float, below: Any, above: Any, p: float) -> float:
     """min ‖q‖_p with w·q ≤ −gap, −below ≤ q ≤ above; inf where there is none. Exact, but for a
     bisection."""
-    c, r = np.abs(w), np.where(w > 0, below, above)
+    top = max(float(np.abs(w).max()), 1e-300)
+    c, gap, r = np.abs(w) / top, gap / top, np.where(w > 0, below, above)
 
     def most(eps: float) -> float:
         if p == np.inf:
