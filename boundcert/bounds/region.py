@@ -44,7 +44,7 @@ class Rooms:
     def of(cls, clip: Clip, x: torch.Tensor, norm: Norm) -> Rooms:
         """The rooms of samples x (B, *input shape)."""
         below, above = (
-            torch.clamp(room, min=0.0) * (1 + 2 * UNIT) for room in (x - clip.low, clip.high - x)
+            torch.clamp(room, min=0.0) * (1 + 4 * UNIT) for room in (x - clip.low, clip.high - x)
         )
         return cls(clip, below, above, norm.of_rows(torch.maximum(below, above)))
 
@@ -96,8 +96,11 @@ class Region:
     ) -> Linear:
         """Lower bounds on base + c·q over the region of any radius; the best ones at ``eps`` (R,).
 
-        See the kernel ``clipped_norm``. What it computes is at most γ of its n terms below
-        Σ u·r and ‖v‖_q, u the difference rounded; products that underflow are in the constants.
+        With the split |c| = u + v of the kernel ``clipped_norm`` (the proof is there) and the
+        rooms r, base + c·q ≥ base − Σ u·r − s‖v‖_q in the box and the ball of every radius s.
+        Computed, u is rounded once, a product once more, and n terms are summed in whatever order:
+        both sums are short of the true ones by at most γ of n + 2 operations. Products that
+        underflow are in the constants. What is no number proves nothing.
         """
         if self.rooms is None:
             return concretise(rows, base, shape, self.norm)
