@@ -37,13 +37,30 @@ def _collect(row, origin, below, above, size, room):
     return count
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=ANY_ORDER)
+def _total(values):
+    total = 0.0
+    for i in range(values.size):
+        total += values[i]
+    return total
+
+
+@njit(cache=True, fastmath=ANY_ORDER)
+def _dot(one, other):
+    total = 0.0
+    for i in range(one.size):
+        total += one[i] * other[i]
+    return total
+
+
+@njit(cache=True, fastmath=ANY_ORDER)
 def _largest(values):
-    top = 0.0
-    for value in values:
-        # a nan stays the largest
-        top = top if top > value or math.isnan(top) else value
-    return top
+    """Of numbers that are not negative; nan where one is."""
+    top, total = 0.0, 0.0
+    for i in range(values.size):
+        top = max(top, values[i])
+        total += values[i]
+    return total if math.isnan(total) else top
 
 
 @njit(cache=True, fastmath=ANY_ORDER)
@@ -58,17 +75,18 @@ def _shares(squares, rooms, rate):
 
 
 @njit(cache=True)
-def _tension(size, room, eps, top):
+def _tension(size, room, eps, squares, rooms):
     """Newton's method for Σ min(μc², r²) = ε², concave in μ = 1/t²: from the left, it stays there.
 
     Rooms beyond ε, which are never exhausted, are as good as 2ε.
     """
+    top = _largest(size)
     if not eps > 0.0 or not 0.0 < top < math.inf:
         return math.inf
-    squares, rooms = np.empty_like(size), np.empty_like(room)
+    unit, ball = 1.0 / top, 1.0 / eps
     for i in range(size.size):
-        share = min(room[i] / eps, 2.0)
-        squares[i], rooms[i] = (size[i] / top) ** 2, share * share
+        part, share = size[i] * unit, min(room[i] * ball, 2.0)
+        squares[i], rooms[i] = part * part, share * share
     rate = 0.0
     for _ in range(PASSES):
         free, full = _shares(squares, rooms, rate)
@@ -93,11 +111,12 @@ def _above(size, room, level):
 
 
 @njit(cache=True)
-def _threshold(size, room, eps, top):
+def _threshold(size, room, eps):
     """The minimum of F(t) = Σ (c − t)₊·r + ε·t, convex and piecewise linear: where tangents meet.
 
     Slopes left and right of it enclose the minimum; a bisection now and then, lest one end stays.
     """
+    top = _largest(size)
     if not 0.0 < top < math.inf:
         return top
     rooms, weight = _above(size, room, 0.0)
@@ -129,32 +148,18 @@ def _threshold(size, room, eps, top):
     return level
 
 
-@njit(cache=True, fastmath=ANY_ORDER)
-def _total(values):
-    total = 0.0
-    for i in range(values.size):
-        total += values[i]
-    return total
-
-
-@njit(cache=True, fastmath=ANY_ORDER)
-def _dot(one, other):
-    total = 0.0
-    for i in range(one.size):
-        total += one[i] * other[i]
-    return total
-
-
 @njit(cache=True)
 def _length(v, p):
-    top = _largest(v)
-    if p == 1.0 or top == 0.0 or not top < math.inf:
-        return top
     if p == np.inf:
         return _total(v)
+    if p == 1.0:
+        return _largest(v)
     square = _dot(v, v)
     if 1e-280 < square < 1e280:
         return math.sqrt(square)
+    top = _largest(v)
+    if top == 0.0 or not top < math.inf:
+        return top
     for i in range(v.size):
         v[i] /= top
     return top * math.sqrt(_dot(v, v))
@@ -165,21 +170,21 @@ def clipped_norm(rows, owner, origin, below, above, eps, p):
     count = rows.shape[0]
     loss, slope, level = np.empty(count), np.empty(count), np.empty(count)
     for r in prange(count):
-        size, room = np.empty(rows[r].size), np.empty(rows[r].size)
+        work = np.empty((4, rows[r].size))
+        size, room = work[0], work[1]
         b = owner[r] % below.shape[0]
         n = _collect(rows[r : r + 1], origin[r], below[b], above[b], size, room)
-        size, room = size[:n], room[:n]
-        v, top = np.empty(n), _largest(size)
+        size, room, v = size[:n], room[:n], work[2, :n]
         if p == np.inf:
             t = eps[r]
             for i in range(n):
                 v[i] = size[i] if room[i] > 0.0 and not room[i] < t else 0.0
         elif p == 1.0:
-            t = _threshold(size, room, eps[r], top)
+            t = _threshold(size, room, eps[r])
             for i in range(n):
                 v[i] = t if t < size[i] else size[i]
         else:
-            t = _tension(size, room, eps[r], top)
+            t = _tension(size, room, eps[r], v, work[3, :n])
             for i in range(n):
                 most = t * room[i] if room[i] > 0.0 else 0.0
                 v[i] = most if most < size[i] else size[i]
