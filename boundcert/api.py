@@ -12,6 +12,7 @@ from boundcert.attacks import AttackResult
 from boundcert.attacks import attack as run_attacks
 from boundcert.bounds.methods import Limits, Stage
 from boundcert.bracketer import Bracket, Bracketer
+from boundcert.clip import Clip
 from boundcert.network.graph import Network
 from boundcert.network.runtime import Runtime
 from boundcert.norms import Norm
@@ -32,6 +33,7 @@ class Radii:
     stages : the blocks of layers behind those values.
     rungs : N names of the methods that proved them: rungs of the ladder that ``method`` climbs.
     norm, method, certified : what was asked for.
+    clip : the range that perturbed inputs stay in, None where they may be anything.
     """
 
     lower: np.ndarray
@@ -42,6 +44,7 @@ class Radii:
     norm: Norm
     method: str
     certified: bool
+    clip: tuple[float, float] | None = None
 
 
 def certify(
@@ -52,6 +55,7 @@ def certify(
     *,
     device: str = "cpu",
     limits: Limits | None = None,
+    clip: Sequence[float] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Radii:
     """Lower bounds on the smallest perturbation that changes the class of each sample.
@@ -65,17 +69,22 @@ def certify(
         ``"optimize"``, all certified, or ``"peck2017"`` (not a certificate; L2 only).
     device : where matrix products and convolutions run.
     limits : time and memory for the methods that ask for it.
+    clip : (low, high), the data's own range: perturbed inputs stay in it, entry by entry, in the
+        units of ``x``. The radii then say that no input of the range nearer than that has another
+        class: at least what holds without a range.
     progress : called with the number of samples done after each chunk.
 
     Raises
     ------
     RefusedInput
-        The samples do not fit the network or are not finite.
+        The samples do not fit the network, are not finite, or lie outside ``clip``.
     UsageError
-        Unknown norm, method or device, or a method that does not know the norm.
+        Unknown norm, method or device, a method that does not know the norm, or a ``clip`` that
+        is no range.
     """
-    bounder = Prepared(network, norm, method, device, limits)
-    rows = network.prepare(x)
+    box = Clip.of(clip)
+    bounder = Prepared(network, norm, method, device, limits, box)
+    rows = _samples(network, x, box)
     parts = [bounder(rows[a:b], progress) for a, b in chunks(network, len(rows))]
     width = len(bounder.stages)
     return Radii(
@@ -87,6 +96,7 @@ def certify(
         bounder.norm,
         method,
         bounder.certified,
+        None if box is None else (box.low, box.high),
     )
 
 
@@ -97,6 +107,7 @@ def attack(
     attacks: Sequence[str] = ("deepfool",),
     *,
     device: str = "cpu",
+    clip: Sequence[float] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> AttackResult:
     """Upper bounds: the nearest adversarial point that the attacks find and onnxruntime confirms.
@@ -104,6 +115,7 @@ def attack(
     Parameters
     ----------
     network, x, norm, device, progress : as for :func:`certify`.
+    clip : as there; the points lie in the range.
     attacks : names out of ``deepfool``, ``fgs``, ``fgv``.
 
     Returns
@@ -115,9 +127,9 @@ def attack(
     ------
     RefusedInput, UsageError
     """
-    where = usable_device(device)
+    where, box = usable_device(device), Clip.of(clip)
     moved = network if where.type == "cpu" else network.to(where)
-    rows = network.prepare(x)
+    rows = _samples(network, x, box)
     with torch.no_grad():
         label = [network.logits(rows[a:b]).argmax(dim=1) for a, b in chunks(network, len(rows))]
     return run_attacks(
@@ -127,6 +139,7 @@ def attack(
         (torch.cat(label) if label else torch.zeros(0, dtype=torch.int64)).to(where),
         norm,
         tuple(attacks),
+        clip=box,
         chunk=max((b - a for a, b in chunks(network, len(rows))), default=1),
         progress=progress,
     )
@@ -142,6 +155,7 @@ def brackets(
     indices: Sequence[int] | None = None,
     device: str = "cpu",
     limits: Limits | None = None,
+    clip: Sequence[float] | None = None,
 ) -> Iterator[list[Bracket]]:
     """Brackets of samples, a chunk at a time, in order.
 
@@ -157,8 +171,19 @@ def brackets(
         A confirmed attack lies below a certified radius and the exact network agrees with it.
         Its ``bracket`` attribute holds the sample, ``others`` the rest of its chunk.
     """
-    bracketer = Bracketer(network, norm, method, attacks, device, limits)
-    rows = network.prepare(x)
+    box = Clip.of(clip)
+    bracketer = Bracketer(network, norm, method, attacks, device, limits, box)
+    rows = _samples(network, x, box, indices)
     places = list(range(len(rows))) if indices is None else list(indices)
     for start, end in chunks(network, len(rows)):
         yield bracketer(rows[start:end], places[start:end])
+
+
+def _samples(
+    network: Network, x: np.ndarray, clip: Clip | None, places: Sequence[int] | None = None
+) -> torch.Tensor:
+    """User data as samples that lie in the range."""
+    rows = network.prepare(x)
+    if clip is not None:
+        clip.check(rows, places)
+    return rows

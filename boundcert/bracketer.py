@@ -11,6 +11,7 @@ import torch
 from boundcert.attacks import attack as run_attacks
 from boundcert.attacks.registry import get_attack
 from boundcert.bounds.methods import Limits, Stage
+from boundcert.clip import Clip
 from boundcert.errors import ViolatedCertificate
 from boundcert.network.graph import Network
 from boundcert.network.runtime import Runtime
@@ -48,7 +49,8 @@ class Bracket:
 class Bracketer:
     """Brackets made ready for one network: a method for the lower end, attacks for the upper.
 
-    ``method`` None gives upper bounds only (lower is nan). Parameters and errors as for
+    ``method`` None gives upper bounds only (lower is nan); samples must lie in ``clip``.
+    Other parameters and errors as for
     :func:`boundcert.api.brackets`; everything that can be refused is refused here.
     """
 
@@ -60,15 +62,16 @@ class Bracketer:
         attacks: Sequence[str],
         device: str = "cpu",
         limits: Limits | None = None,
+        clip: Clip | None = None,
     ) -> None:
         for name in attacks:
             get_attack(name)
         self.norm = Norm.of(norm)
-        self.attacks = tuple(attacks)
+        self.attacks, self.clip = tuple(attacks), clip
         self.device = usable_device(device)
         self.prepared: Prepared | None = None
         if method is not None:
-            self.prepared = Prepared(network, norm, method, device, limits)
+            self.prepared = Prepared(network, norm, method, device, limits, clip)
         on_device = network if self.device.type == "cpu" else network.to(self.device)
         self.network = on_device if self.prepared is None else self.prepared.network
         self.runtime = Runtime(network.source, network.input_shape)
@@ -130,6 +133,7 @@ class Bracketer:
             torch.from_numpy(label).to(self.device),
             self.norm,
             self.attacks,
+            clip=self.clip,
         )
         return found.upper, list(found.attack), found.points
 

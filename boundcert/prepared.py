@@ -10,6 +10,7 @@ import torch
 
 from boundcert.bounds.methods import Bounder, Limits, Stage, method
 from boundcert.bounds.propagate import Evaluation
+from boundcert.clip import Clip
 from boundcert.errors import UsageError
 from boundcert.layers.base import numel
 from boundcert.network.graph import Network
@@ -39,6 +40,7 @@ class Prepared:
         name: str,
         device: str = "cpu",
         limits: Limits | None = None,
+        clip: Clip | None = None,
     ) -> None:
         entry = method(name)
         self.norm = Norm.of(norm)
@@ -46,7 +48,7 @@ class Prepared:
         self.device = usable_device(device)
         self.network = network if self.device.type == "cpu" else network.to(self.device)
         with torch.no_grad():
-            self.bounder: Bounder = entry.prepare(self.network, self.norm, limits or Limits())
+            self.bounder: Bounder = entry.prepare(self.network, self.norm, limits or Limits(), clip)
 
     @property
     def stages(self) -> tuple[Stage, ...]:

@@ -51,7 +51,8 @@ def print_brackets(console: Console, run: Run, samples: Sequence[Sample], summar
     say(console, summary_line(run, len(samples), summary))
     peak = peak_bytes()
     used = "" if peak is None else f"; the process took up to {peak / 2**20:.0f} MiB of memory"
-    say(console, f"radii in the units of the data, {run.norm}{used}")
+    only = f", of inputs{_clipped(run)} only" if run.clip else ""
+    say(console, f"radii in the units of the data, {run.norm}{only}{used}")
     if run.layers:
         for title, table in layer_tables(samples):
             say(console, f"\n{title}")
@@ -65,13 +66,19 @@ def say(console: Console, text: str) -> None:
 
 def title_of(run: Run) -> str:
     """What a table of this run is called; a method without proof says so."""
+    region = f"{run.norm}{_clipped(run)}"
     if run.method is None:
-        name = f"attacked upper bounds, {run.norm}"
+        name = f"attacked upper bounds, {region}"
     elif run.certified:
-        name = f"certified brackets, {run.norm}, method {run.method}"
+        name = f"certified brackets, {region}, method {run.method}"
     else:
-        name = f"NOT A CERTIFICATE: method {run.method}, {run.norm}"
+        name = f"NOT A CERTIFICATE: method {run.method}, {region}"
     return f"{name}: {run.model}" + ("" if run.data == run.model else f" on {run.data}")
+
+
+def _clipped(run: Run) -> str:
+    """What inputs bounds are about, where not about all."""
+    return "" if run.clip is None else " in [{:g}, {:g}]".format(*run.clip)
 
 
 def bracket_table(run: Run, samples: Sequence[Sample]) -> Table:

@@ -31,6 +31,7 @@ from boundcert.certificates import (
 )
 from boundcert.certificates.records import SCHEMA
 from boundcert.certificates.store import Store
+from boundcert.clip import Clip
 from boundcert.data import DataSet, fit_shape, load_data, parse_random, random_inputs
 from boundcert.demo import model_path
 from boundcert.errors import UsageError, ViolatedCertificate
@@ -131,6 +132,7 @@ def _check(request: Request, out: Path | None, resume: bool) -> None:
     for name in request.attacks:
         get_attack(name)
     _limits(request)
+    Clip.of(request.clip)
     if request.method is not None:
         method(request.method)
     elif not request.attacks:
@@ -186,7 +188,10 @@ def choose_samples(request: Request, network: Network) -> tuple[DataSet, list[in
     if request.correct_only and data.y is None:
         raise UsageError(f"--correct-only needs labels; {data.name} has none")
     chosen = replace(data, x=data.x[places], y=None if data.y is None else data.y[places])
-    return fit_shape(chosen, shape), places
+    fitted, clip = fit_shape(chosen, shape), Clip.of(request.clip)
+    if clip is not None:
+        clip.check(fitted.x, places)
+    return fitted, places
 
 
 def _places(request: Request, count: int, default: int) -> list[int]:
@@ -228,6 +233,7 @@ def _describe(request: Request, network: Network, data: DataSet, places: list[in
         mean=options.mean,
         std=options.std,
         range=options.range,
+        clip=request.clip,
         input=options.input,
         output=options.output,
         input_shape=options.input_shape,
@@ -252,7 +258,13 @@ def _bound(
 ) -> Iterator[list[Sample]]:
     """Records of the samples behind the first ``done``, some at a time."""
     bracketer = Bracketer(
-        network, request.norm, request.method, request.attacks, request.device, _limits(request)
+        network,
+        request.norm,
+        request.method,
+        request.attacks,
+        request.device,
+        _limits(request),
+        Clip.of(request.clip),
     )
     stages = bracketer.stages if request.layers else ()
     labels = [None] * len(places) if data.y is None else data.y.tolist()

@@ -24,6 +24,7 @@ NAMES = (
     "activation_pencil",
     "activation_range",
     "activation_slopes",
+    "clipped_norm",
     "deviation_lines",
     "dual_norm",
     "fold",
@@ -46,13 +47,14 @@ NAMES = (
 _MODULES = {
     "reference": (
         "ball_reference",
+        "clip_reference",
         "maximum_reference",
         "pencil_reference",
         "reference",
         "relax_reference",
         "rows_reference",
     ),
-    "cpu": ("ball_cpu", "cpu", "maximum_cpu", "pencil_cpu", "relax_cpu", "rows_cpu"),
+    "cpu": ("ball_cpu", "clip_cpu", "cpu", "maximum_cpu", "pencil_cpu", "relax_cpu", "rows_cpu"),
     "gpu": ("gpu",),
 }
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from .cuda_calls_rows import RowCalls
+from .cuda_calls_clip import ClipCalls
 from .cuda_launch import FOLDER, MAX_LANES, MODULES, Array, Launcher, source
 from .shapes import EPS
 
 __all__ = ["FOLDER", "MAX_LANES", "MODULES", "Calls", "Launcher", "source"]
 
 
-class Calls(RowCalls):
+class Calls(ClipCalls):
     """All kernels; those on rows are inherited."""
 
     # kernels of the walk ---------------------------------------------------------------------

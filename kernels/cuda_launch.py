@@ -19,6 +19,8 @@ MAX_CHUNKS = 64
 MODULES = {
     "rows_float32": ("rows.cu", "float"),
     "rows_float64": ("rows.cu", "double"),
+    "clip_float32": ("clip.cu", "float"),
+    "clip_float64": ("clip.cu", "double"),
     "walk": ("walk.cu", "double"),
     "relax": ("relax.cu", "double"),
     "pencil_float32": ("pencil_rows.cu", "float"),

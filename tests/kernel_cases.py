@@ -155,6 +155,18 @@ def ball_cases(seed: int) -> Iterator[Case]:
         yield "pull_ball", (rows, owner, origin, table, np.full(3, share))
 
 
+def clip_arguments(seed: int, dtype: type, p: float) -> tuple[Any, ...]:
+    """Those of ``clipped_norm``, for samples with entries at the sides of the box."""
+    rng = np.random.default_rng(7000 + seed)
+    rows, owner, origin, plane = places(rng, seed)
+    if seed % 3 == 1:
+        rows[rng.random(rows.shape) < 0.02] = np.nan
+    below = np.clip(rng.uniform(-0.5, 1.5, (3, *plane)), 0.0, 1.0)
+    eps = rng.choice([0.0, 1e-3, 0.3, 1.0, 3.0, 100.0, np.inf], len(rows))
+    size = 10.0 ** rng.integers(-30, 30)
+    return (rows * size).astype(dtype), owner, origin, below, 1.0 - below, eps, p
+
+
 def maximum_cases(seed: int) -> Iterator[Case]:
     """Windows with entries that are padding, and with such as no one knows."""
     rng = np.random.default_rng(6000 + seed)

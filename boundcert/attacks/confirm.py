@@ -8,6 +8,7 @@ import torch
 from boundcert.attacks.base import Oracle
 from boundcert.attacks.geometry import finite_rows, per_row
 from boundcert.attacks.search import smallest_size
+from boundcert.clip import Clip
 from boundcert.errors import UsageError
 from boundcert.norms import Norm
 
@@ -51,10 +52,14 @@ class Ledger:
         Samples, (B, *S) float64.
     norm : Norm
         The norm in which nearness is measured.
+    clip : Clip, optional
+        The box that points are moved into before the oracle sees them.
     """
 
-    def __init__(self, oracle: Oracle, x: torch.Tensor, norm: Norm) -> None:
-        self.oracle, self.x, self.norm = oracle, x, norm
+    def __init__(
+        self, oracle: Oracle, x: torch.Tensor, norm: Norm, clip: Clip | None = None
+    ) -> None:
+        self.oracle, self.x, self.norm, self.clip = oracle, x, norm, clip
         self.x32 = x.detach().to(torch.float32).cpu().numpy()
         self.base = oracle_classes(oracle, self.x32)
         self.upper = np.full(x.shape[0], np.nan)
@@ -82,7 +87,11 @@ class Ledger:
         rounded = points.detach().to(torch.float32).cpu().numpy()
         axes = tuple(range(1, rounded.ndim))
         # An overflow to infinity is no input, and x itself is no perturbation.
-        usable = np.isfinite(rounded).all(axis=axes) & (rounded != self.x32[at]).any(axis=axes)
+        usable = np.isfinite(rounded).all(axis=axes)
+        if self.clip is not None:
+            rounded = self.clip.rounded(rounded)
+            usable &= self.clip.holds(rounded)
+        usable &= (rounded != self.x32[at]).any(axis=axes)
         held = np.zeros(len(at), dtype=bool)
         if usable.any():
             held[usable] = oracle_classes(self.oracle, rounded[usable]) != self.base[at[usable]]

@@ -8,12 +8,16 @@ from __future__ import annotations
 import torch
 
 from boundcert.attacks.base import Victim
+from boundcert.attacks.clipped import Clipped
 from boundcert.attacks.geometry import per_row, steepest, step_within, unit
 from boundcert.attacks.gradients import checked_logits, gradient, without_label
+from boundcert.clip import Clip
 from boundcert.errors import UsageError
 from boundcert.norms import Norm
 
 _STEPS = 8
+# A direction is stretched by at most 2 to the power of this.
+_STRETCH = 12
 
 
 def _noise(x: torch.Tensor, norm: Norm, generator: torch.Generator) -> torch.Tensor:
@@ -70,6 +74,24 @@ def _climb(
     return best
 
 
+def _stretched(
+    x: torch.Tensor, direction: torch.Tensor, norm: Norm, epsilon: torch.Tensor, clip: Clip
+) -> torch.Tensor:
+    """The point along a direction, moved into the box, stretched to ``epsilon`` in turn.
+
+    What a side of the box takes off a step is added to the other entries.
+    """
+    best, least = clip.project(step_within(x, direction, norm, epsilon)), torch.ones_like(epsilon)
+    most = least * 2.0**_STRETCH
+    for _ in range(2 * _STRETCH):
+        size = (least * most).sqrt()
+        point = clip.project(x + per_row(size * epsilon, x) * direction)
+        inside = norm.of_rows(point - x) <= epsilon
+        best = torch.where(per_row(inside, x), point, best)
+        least, most = torch.where(inside, size, least), torch.where(inside, most, size)
+    return best
+
+
 def gradient_guided_points(
     victim: Victim,
     x: torch.Tensor,
@@ -78,6 +100,7 @@ def gradient_guided_points(
     epsilon: torch.Tensor,
     n: int,
     seed: int,
+    clip: Clip | None = None,
 ) -> torch.Tensor:
     """Points of the closed balls around ``x`` that try to change the class: a falsifier.
 
@@ -100,11 +123,13 @@ def gradient_guided_points(
         Points per sample.
     seed : int
         Seed of the random numbers, which are drawn on the CPU for every device.
+    clip : Clip, optional
+        A box that holds ``x``, and then the points.
 
     Returns
     -------
     torch.Tensor
-        (n, B, *S) float64 with ``norm.of_rows(points[i] - x) <= epsilon`` for every i.
+        (n, B, *S) float64 with ``norm.of_rows(points[i] - x) <= epsilon`` for every i, in the box.
 
     Raises
     ------
@@ -114,6 +139,8 @@ def gradient_guided_points(
     if not bool(((epsilon >= 0) & torch.isfinite(epsilon)).all()):
         raise UsageError("every epsilon must be finite and not negative")
     generator = torch.Generator().manual_seed(seed)
+    if clip is not None:
+        victim = Clipped(victim, clip)
     points = x.new_empty((n, *x.shape))
     for i in range(n):
         noise = unit(_noise(x, norm, generator), norm)
@@ -126,5 +153,8 @@ def gradient_guided_points(
             direction = _corner(x, norm, generator)
         else:
             direction = noise if kind == 2 else noise * per_row(radius, x)
-        points[i] = step_within(x, direction, norm, epsilon)
+        if clip is None:
+            points[i] = step_within(x, direction, norm, epsilon)
+        else:
+            points[i] = _stretched(x, direction, norm, epsilon, clip)
     return points

@@ -9,10 +9,12 @@ import numpy as np
 import torch
 
 from boundcert.attacks.base import Oracle, Victim
+from boundcert.attacks.clipped import Clipped
 from boundcert.attacks.confirm import Ledger
 from boundcert.attacks.geometry import per_row
 from boundcert.attacks.registry import candidates, get_attack
 from boundcert.attacks.segment import pull_back
+from boundcert.clip import Clip
 from boundcert.errors import UsageError
 from boundcert.norms import Norm
 
@@ -44,6 +46,7 @@ def attack(
     norm: Norm | str | float,
     names: Sequence[str] = ("deepfool",),
     *,
+    clip: Clip | None = None,
     chunk: int = 256,
     tolerance: float = 1e-4,
     progress: Callable[[int], None] | None = None,
@@ -67,6 +70,8 @@ def attack(
         The norm of the perturbations.
     names : sequence of str
         Attacks to run; the nearest result of any of them is kept.
+    clip : Clip, optional
+        The box that holds the samples, and that all points are to lie in.
     chunk : int
         Samples per batch: it bounds the memory and does not change the results beyond rounding.
     tolerance : float
@@ -84,12 +89,16 @@ def attack(
     attacks = [(name, get_attack(name)) for name in names]
     _check(x, label, attacks, chunk, tolerance)
     label = label.to(x.device)
+    if clip is not None:
+        victim = Clipped(victim, clip)
     uppers, points, credits = [], [], []
     for begin in range(0, x.shape[0], chunk):
         part, part_label = x[begin : begin + chunk].detach(), label[begin : begin + chunk]
-        ledger = Ledger(oracle, part, norm)
+        ledger = Ledger(oracle, part, norm, clip)
         for name, method in attacks:
             found = candidates(method, victim, part, part_label, norm)
+            if clip is not None:
+                found = clip.project(found)
             near = pull_back(victim, part, found, part_label, tolerance)
             ledger.confirm(near, name, tolerance)
             # A victim's boundary closer than float32 resolves: the pull-back went too far.

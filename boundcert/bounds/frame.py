@@ -15,7 +15,6 @@ from boundcert.bounds.backward import (
     Linear,
     blocks,
     carry,
-    concretise,
     first_rows,
 )
 from boundcert.bounds.clock import Clock
@@ -33,6 +32,8 @@ from boundcert.norms import Norm
 Start = tuple[dict[int, Rows], torch.Tensor]
 #: The box of a node at radii (B,), from the one that forms give.
 Ahead = Callable[[int, Box, torch.Tensor], Box]
+#: Bounds over the input from rows there; see :class:`boundcert.bounds.region.Region`.
+Concretise = Callable[[Rows, torch.Tensor, tuple[int, ...], torch.Tensor], Linear]
 
 
 class _Bounded(NamedTuple):
@@ -176,11 +177,12 @@ class Frame:
 
     def _input(self) -> Box:
         """The ball at the input: ‖q‖₂ ≤ ε for p = 1 and 2, √n·ε for p = ∞."""
-        box = ball_box(self.problem.values[0], self.eps)
+        box = self.problem.region.box(self.problem.values[0], self.eps)
         if not self.ball:
             return box
         size = box.point[0].numel() if self.problem.norm is Norm.LINF else 1
-        return replace(box, spread=self.eps * math.sqrt(size) * (1 + 4 * UNIT))
+        eps = self.problem.region.within(self.eps)
+        return replace(box, spread=eps * math.sqrt(size) * (1 + 4 * UNIT))
 
     def _operands(self, k: int) -> tuple[Box, ...]:
         return tuple(self.boxes[i] for i in self.problem.network.nodes[k].inputs)
@@ -212,7 +214,10 @@ class Frame:
             self.problem.network.nodes[node].inputs,
         )
         if node in self.problem.prefix.norms:
-            return False
+            if node == 0 or self.problem.region.rooms is None:
+                return False
+            # what holds for the ball is not all that holds in the box; there are no lines to choose
+            steps = 0
         if isinstance(layer, Elementwise):
             if not layer.rises:
                 wanted = wanted.any(dim=-1, keepdim=True).expand_as(wanted)
@@ -272,7 +277,7 @@ class Frame:
             return {last: Rows.of(values, owner, shape)}, zero
 
         point = down(logits[owner, mine], -logits[owner, rival])
-        return self._bounded(first, point, owner, self.steps).linear
+        return self._bounded(first, point, owner, self.steps, self.problem.region.vanishing).linear
 
     def _bounded(
         self,
@@ -280,33 +285,27 @@ class Frame:
         point: torch.Tensor,
         owner: torch.Tensor,
         steps: int,
+        concretise: Concretise | None = None,
     ) -> _Bounded:
         """Bounds on rows that ``first`` makes in a precision; (R,) values at the sample, owners.
 
         With steps to tune, the better of the relaxations' own lines (or multipliers) and of the
         lines that an ascent finds.
         """
-        network, norm = self.problem.network, self.problem.norm
+        network, region, eps = self.problem.network, self.problem.region, self.eps[owner]
+        concretise = concretise or region.concretise
 
         def pull(precision: torch.dtype, choices: Choices | None) -> Carried:
             return carry(network, self.relaxations, self.boxes, *first(precision), choices)
 
         def linear(found: Carried) -> Linear:
-            return concretise(found.rows, down(point, found.rest), network.input_shape, norm)
+            return concretise(found.rows, down(point, found.rest), network.input_shape, eps)
 
         plain = pull(self.precision, None)
         bound = linear(plain)
         if steps and not self.clock.short:
-            eps = self.eps[owner]
             taped = lambda choices: pull(torch.float32, choices)[:2]  # noqa: E731
-            choices = tune(taped, eps, network.input_shape, norm, steps)
+            choices = tune(taped, eps, network.input_shape, region, steps)
             if choices is not None:
                 bound = bound.better(linear(pull(self.precision, choices)), eps)
         return _Bounded(bound, plain.widest)
-
-
-def ball_box(x: torch.Tensor, eps: torch.Tensor) -> Box:
-    """x ± ε, which holds the ball of every norm, rounded outward."""
-    wide = eps.reshape(-1, *([1] * (x.dim() - 1)))
-    loss = (x.abs() + wide) * (2 * UNIT)
-    return Box(x - wide - loss, x + wide + loss, x)

@@ -83,7 +83,8 @@ def frame_root(
         # so near the root that a step along the slope is better than where it is enclosed
         newton = here + stride
         inner = enclosed & (newton > low) & (newton < high) & (gap.abs() < 0.1)
-        further = torch.where(inner, newton, further)
+        # right at the root, as at the farthest point of a range, there is no way to go
+        further = torch.where(inner | (gap == 0), newton, further)
         # a sample that is done keeps its root, whoever else is looked at
         root = torch.where(open_, further, root)
         near = torch.clamp(SHARE * (here - eps.log()).abs(), min=LOOK)
@@ -98,7 +99,7 @@ def frame_root(
 def reach_of(frame: Frame, label: torch.Tensor) -> torch.Tensor:
     """(B,) signed radius at which the smallest margin would vanish; rounded down where positive."""
     margins: Linear = frame.margins(label)
-    return margins.reach().reshape(len(label), -1).amin(dim=1)
+    return frame.problem.region.within(margins.reach().reshape(len(label), -1).amin(dim=1))
 
 
 def _gap(ratio: torch.Tensor) -> torch.Tensor:

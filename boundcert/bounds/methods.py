@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 
 from boundcert.bounds.propagate import Evaluation
+from boundcert.clip import Clip
 from boundcert.errors import UsageError
 from boundcert.network.graph import Network
 from boundcert.norms import Norm
@@ -88,40 +89,41 @@ class Method:
     ----------
     certified : whether its radii are proved lower bounds. If not, every output says so.
     prepare : makes it ready for a network and a norm (operator norms are computed here), with
-        the limits that it is to respect.
+        the limits that it is to respect and the range that perturbed inputs stay in, if any: it
+        may also bound more than that.
     """
 
     name: str
     certified: bool
     summary: str
-    prepare: Callable[[Network, Norm, Limits], Bounder]
+    prepare: Callable[[Network, Norm, Limits, Clip | None], Bounder]
 
 
-def _walk(network: Network, norm: Norm, limits: Limits) -> Bounder:
+def _walk(network: Network, norm: Norm, limits: Limits, clip: Clip | None) -> Bounder:
     from boundcert.bounds.walk import Walk
 
     return Walk(network, norm)
 
 
-def _relax(network: Network, norm: Norm, limits: Limits) -> Bounder:
+def _relax(network: Network, norm: Norm, limits: Limits, clip: Clip | None) -> Bounder:
     from boundcert.bounds.relax import RELAX, Ladder
 
-    return Ladder(network, norm, limits, (RELAX,), timed=False)
+    return Ladder(network, norm, limits, (RELAX,), timed=False, clip=clip)
 
 
-def _optimize(network: Network, norm: Norm, limits: Limits) -> Bounder:
+def _optimize(network: Network, norm: Norm, limits: Limits, clip: Clip | None) -> Bounder:
     from boundcert.bounds.relax import OPTIMIZE, RELAX, Ladder
 
-    return Ladder(network, norm, limits, (RELAX, OPTIMIZE), timed=False)
+    return Ladder(network, norm, limits, (RELAX, OPTIMIZE), timed=False, clip=clip)
 
 
-def _auto(network: Network, norm: Norm, limits: Limits) -> Bounder:
+def _auto(network: Network, norm: Norm, limits: Limits, clip: Clip | None) -> Bounder:
     from boundcert.bounds.relax import OPTIMIZE, RELAX, Ladder
 
-    return Ladder(network, norm, limits, (RELAX, OPTIMIZE), timed=True)
+    return Ladder(network, norm, limits, (RELAX, OPTIMIZE), timed=True, clip=clip)
 
 
-def _peck2017(network: Network, norm: Norm, limits: Limits) -> Bounder:
+def _peck2017(network: Network, norm: Norm, limits: Limits, clip: Clip | None) -> Bounder:
     from boundcert.bounds.peck2017 import Peck2017
 
     return Peck2017(network, norm)

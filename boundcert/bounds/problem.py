@@ -8,6 +8,8 @@ import torch
 
 from boundcert.bounds.prefix import Prefix
 from boundcert.bounds.propagate import Evaluation
+from boundcert.bounds.region import Region
+from boundcert.clip import Clip
 from boundcert.layers.relaxation import Box
 from boundcert.network.graph import Network
 from boundcert.norms import Norm
@@ -20,13 +22,14 @@ class Problem:
     Attributes
     ----------
     network : made of primitive layers only.
+    region : where perturbed inputs may be.
     prefix : the part in front of every nonlinear layer.
     evaluation : the network evaluated at the samples.
     points : boxes of the prefix' exact values at the samples.
     """
 
     network: Network
-    norm: Norm
+    region: Region
     prefix: Prefix
     evaluation: Evaluation
     points: dict[int, Box]
@@ -36,15 +39,26 @@ class Problem:
         """The computed value of every node at the samples, (B, *shape) each."""
         return self.evaluation.values
 
+    @property
+    def norm(self) -> Norm:
+        """Of the perturbation."""
+        return self.region.norm
+
     @classmethod
-    def of(cls, network: Network, norm: Norm, prefix: Prefix, x: torch.Tensor) -> Problem:
+    def of(
+        cls,
+        network: Network,
+        norm: Norm,
+        prefix: Prefix,
+        x: torch.Tensor,
+        clip: Clip | None = None,
+    ) -> Problem:
         """The problem of samples x (B, *input shape)."""
-        values = network.run(x)
-        return cls(network, norm, prefix, Evaluation(network, values), prefix.points(values))
+        values, region = network.run(x), Region.of(norm, x, clip)
+        return cls(network, region, prefix, Evaluation(network, values), prefix.points(values))
 
     def take(self, samples: torch.Tensor) -> Problem:
         """The problem of some of the samples."""
         points = {k: box.take(samples) for k, box in self.points.items()}
-        return Problem(
-            self.network, self.norm, self.prefix, self.evaluation.take(samples, 0), points
-        )
+        evaluation, region = self.evaluation.take(samples, 0), self.region.take(samples)
+        return Problem(self.network, region, self.prefix, evaluation, points)

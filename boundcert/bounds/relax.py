@@ -13,6 +13,7 @@ from boundcert.bounds.problem import Problem
 from boundcert.bounds.propagate import Evaluation
 from boundcert.bounds.root import Rung, largest_radius
 from boundcert.bounds.walk import Walk
+from boundcert.clip import Clip
 from boundcert.layers.base import Unsupported
 from boundcert.network.graph import Network
 from boundcert.norms import Norm
@@ -34,14 +35,21 @@ class Ladder:
     Parameters
     ----------
     rungs : in order.
+    clip : the range that perturbed inputs stay in; the walk bounds whole balls all the same.
     timed : whether rungs stop when the budget is used up, be it before the first has proved
         anything.
     """
 
     def __init__(
-        self, network: Network, norm: Norm, limits: Limits, rungs: tuple[Rung, ...], timed: bool
+        self,
+        network: Network,
+        norm: Norm,
+        limits: Limits,
+        rungs: tuple[Rung, ...],
+        timed: bool,
+        clip: Clip | None = None,
     ) -> None:
-        self.walk, self.norm, self.rungs = Walk(network, norm), norm, rungs
+        self.walk, self.norm, self.rungs, self.clip = Walk(network, norm), norm, rungs, clip
         self.budget = limits.budget if timed else None
         self.batch = 0
         self.primitive: Primitive | None = None
@@ -67,7 +75,8 @@ class Ladder:
         x, found = evaluation.values[0].cpu(), []
         for start in range(0, len(label), self.batch):
             cut = slice(start, start + self.batch)
-            problem = Problem.of(self.primitive.network, self.norm, self.prefix, x[cut])
+            network = self.primitive.network
+            problem = Problem.of(network, self.norm, self.prefix, x[cut], self.clip)
             found.append(self._climb(problem, label[cut].cpu(), bounds.radius[cut].cpu()))
         for k, rung in enumerate(self.rungs):
             radius = torch.cat([part[k] for part in found])

@@ -87,7 +87,8 @@ def largest_radius(
         first = torch.where(best > 0, best * higher, straight * FIRST)
     else:
         first = torch.maximum(straight * FIRST, best * ABOVE)
-    open_ = straight.isfinite() & (first > 0) & first.isfinite()
+    first = problem.region.within(first)
+    open_ = straight.isfinite() & (first > best) & first.isfinite()
     search, rows = _Search(problem, label, straight, best, rung), torch.nonzero(open_).reshape(-1)
     if not rung.steps:
         scouting = clock.share(SCOUTING)
@@ -153,7 +154,8 @@ class _Search:
             root = root.clamp(eps / STRIDE, eps * STRIDE)
             further = enclosure.next(rows, eps, root) if tuned else root
             further = torch.maximum(further, self.best[rows])
-            self.guess[rows] = torch.where(met, root, further * above)
+            further = self.problem.region.within(further * above, rows)
+            self.guess[rows] = torch.where(met, root, further)
             clock.step = clock.elapsed - started
             if not tuned:
                 clock.frame = clock.step / len(rows)

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import torch
 
 from boundcert.bounds.backward import Choices
+from boundcert.bounds.region import Region
 from boundcert.layers.rows import Rows
-from boundcert.norms import Norm
 
 #: First step in a mix, and what is left of it after each.
 RATE, DECAY = 1.5, 0.9
@@ -24,7 +24,7 @@ Pull = Callable[[Choices], tuple[Rows, torch.Tensor]]
 
 
 def tune(
-    pull: Pull, eps: torch.Tensor, shape: tuple[int, ...], norm: Norm, steps: int
+    pull: Pull, eps: torch.Tensor, shape: tuple[int, ...], region: Region, steps: int
 ) -> Choices | None:
     """The best choices met in so many steps for the bound at radii eps (R,); None: no choice.
 
@@ -40,7 +40,7 @@ def tune(
         with torch.enable_grad():
             rows, rest = pull(choices)
             mixes = list(choices.mixes.values())
-            value = rest - eps * _length(rows, shape, norm)
+            value = rest - region.drop(rows, eps, shape)
             if not mixes or not value.requires_grad:
                 return None
             grads = torch.autograd.grad(value.sum(), mixes, allow_unused=True)
@@ -65,11 +65,3 @@ def tune(
     found = Choices()
     found.mixes = kept
     return found
-
-
-def _length(rows: Rows, shape: tuple[int, ...], norm: Norm) -> torch.Tensor:
-    """‖c‖_q of every row (R,) on the plane."""
-    values = rows.values
-    if not rows.whole:
-        values = values * rows.patches(values.new_ones(1, *shape))
-    return torch.linalg.vector_norm(values.flatten(1).double(), norm.dual.p, dim=1)

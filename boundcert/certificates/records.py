@@ -27,6 +27,8 @@ class Run:
     samples : how many.
     indices : their positions in the data where the user gave them, else None: the first ones.
     mean, std, range : the normalisation as the user gave it.
+    clip : the range, in the units of the data, that perturbed inputs stay in; None: they may be
+        anything. Both bounds are then about the inputs of that range only.
     input, output, input_shape : choices about the model as the user gave them.
     decision : how the logits decide: ``max``, ``min`` or ``sign``.
     device : where matrix products ran.
@@ -52,6 +54,7 @@ class Run:
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
     range: tuple[float, ...] | None
+    clip: tuple[float, ...] | None
     input: str | None
     output: str | None
     input_shape: tuple[int, ...] | None

@@ -39,6 +39,7 @@ class Request:
     budget : seconds a sample that the method may take.
     memory : bytes that it may take; None for half of what is free.
     attacks : names, none for lower bounds only.
+    clip : (lo, hi), the data's own range, which perturbed inputs stay in.
     layers : whether samples carry their layers.
     correct_only : whether the summary leaves out misclassified samples.
     """
@@ -53,6 +54,7 @@ class Request:
     budget: float = 10.0
     memory: int | None = None
     attacks: tuple[str, ...] = ("deepfool",)
+    clip: tuple[float, ...] | None = None
     device: str = "cpu"
     layers: bool = False
     correct_only: bool = False

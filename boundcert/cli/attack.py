@@ -18,6 +18,7 @@ def attack(
     mean: opt.Mean = None,
     std: opt.Std = None,
     range_: opt.Range = None,
+    clip: opt.Clip = None,
     device: opt.Device = "cpu",
     out: opt.Out = None,
     resume: opt.Resume = False,
@@ -42,6 +43,7 @@ def attack(
         norm=norm,
         method=None,
         attacks=opt.attack_names(attack),
+        clip=opt.floats("--clip", clip, 2),
         device=device,
         correct_only=correct_only,
     )

@@ -88,6 +88,15 @@ Range = Annotated[
         help="The model takes inputs in LO to HI where the data is in 0 to 1; before --mean.",
     ),
 ]
+Clip = Annotated[
+    str | None,
+    typer.Option(
+        "--clip",
+        metavar="LO,HI",
+        help="The data's own range: only inputs in LO to HI count, in the units of the data, such "
+        "as 0,1 for images.",
+    ),
+]
 Layers = Annotated[bool, typer.Option("--layers", help="Show what each stage costs.")]
 Device = Annotated[
     str, typer.Option("--device", metavar="cpu|cuda", help="Where matrix products run.")

@@ -28,6 +28,7 @@ def run_record(**changes: Any) -> Run:
         "mean": None,
         "std": None,
         "range": None,
+        "clip": None,
         "input": None,
         "output": None,
         "input_shape": None,

@@ -5,6 +5,7 @@ The CUDA sources are the same in all three; see :mod:`boundcert.kernels.cuda_hos
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,9 +18,11 @@ from boundcert.kernels import NAMES, available, backend, cuda_calls, cuda_host, 
 from kernel_cases import (
     BALLS,
     DTYPES,
+    NORMS,
     SEEDS,
     agree,
     ball_cases,
+    clip_arguments,
     fold_arguments,
     gradient_cases,
     maximum_cases,
@@ -43,6 +46,21 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return cuda_host.load(folder, request.param)
 
 
+def clips(kernels: Any, dtype: type) -> None:
+    """The bound at its radius: where two splits are as good, either will do."""
+    for seed, p in itertools.product(SEEDS, NORMS):
+        args = clip_arguments(seed, dtype, p)
+        eps, bounds = np.minimum(args[5], 1e6), []
+        for loss, slope, level in (
+            kernels.clipped_norm(*args),
+            backend("reference").clipped_norm(*args),
+        ):
+            assert loss.shape == slope.shape == level.shape == eps.shape
+            with np.errstate(invalid="ignore"):
+                bounds.append(loss + eps * slope)
+        np.testing.assert_allclose(*bounds, rtol=1e-9, err_msg=f"{seed} {p}")
+
+
 def folds(kernels: Any, dtype: type) -> None:
     for seed in SEEDS:
         *args, out = fold_arguments(seed, dtype)
@@ -59,6 +77,11 @@ def test_rows_on_the_host(host: Any, dtype: type) -> None:
     for seed in SEEDS:
         agree(host, row_cases(seed, dtype))
     folds(host, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_clips_on_the_host(host: Any, dtype: type) -> None:
+    clips(host, dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -158,6 +181,12 @@ def test_pencils_on_the_device(dtype: type) -> None:
     for seed in SEEDS:
         agree(backend("gpu"), pencil_cases(seed, dtype), atol=1e-12)
         agree(backend("gpu"), gradient_cases(seed, dtype), *GRADIENTS[dtype])
+
+
+@needs_device
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_clips_on_the_device(dtype: type) -> None:
+    clips(backend("gpu"), dtype)
 
 
 @needs_device
