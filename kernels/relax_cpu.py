@@ -10,7 +10,7 @@ from numba import njit, prange
 from . import scalar
 from .relax_lines import lines_one
 from .relax_range import range_one
-from .relax_reference import deviation_lines_one, floor_one, shift_one
+from .relax_reference import deviation_lines_one, floor_one
 from .shapes import BIG, EPS, TINY
 
 #: Entries that one thread takes at a time, in flat memory: a division each would cost more than
@@ -24,6 +24,15 @@ def parameter(array, i):
     return array[0] if array.size == 1 else array[i % array.size]
 
 
+@njit(error_model="numpy")
+def _rectified(low, high, least, most):
+    """``range_one`` of the ReLU."""
+    for i in range(low.size):
+        known = low[i] <= high[i]
+        least[i] = max(low[i], 0.0) if known else -math.inf
+        most[i] = max(high[i], 0.0) if known else math.inf
+
+
 @njit(cache=True, parallel=True, error_model="numpy")
 def activation_range(kind, low, high, a, b, pieces):
     least, most = np.empty(low.shape), np.empty(low.shape)
@@ -33,10 +42,8 @@ def activation_range(kind, low, high, a, b, pieces):
     for block in prange((size + BLOCK - 1) // BLOCK):
         i = block * BLOCK % n
         if rectifier:
-            for at in range(block * BLOCK, min(size, (block + 1) * BLOCK)):
-                known = lows[at] <= highs[at]
-                leasts[at] = (max(lows[at], 0.0)) if known else -math.inf
-                mosts[at] = (max(highs[at], 0.0)) if known else math.inf
+            s, e = block * BLOCK, min(size, (block + 1) * BLOCK)
+            _rectified(lows[s:e], highs[s:e], leasts[s:e], mosts[s:e])
             continue
         for at in range(block * BLOCK, min(size, (block + 1) * BLOCK)):
             first, second = parameter(a, i), parameter(b, i)
@@ -64,39 +71,52 @@ def activation_lines(kind, low, high, a, b, pieces):
 
 
 @njit(inline="always")
-def _leaky(a, low, high, point, value_at, gamma):
-    """``deviation_lines_one`` of the leaky ReLU without a branch: most entries' hot case."""
-    known = (low <= high) & (max(abs(low), abs(high)) <= BIG)
-    on, off = low >= 0.0, high <= 0.0
+def _shifted(slope, constant, point, value_at, far, gamma, outward):
+    """``shift_one`` without a branch."""
+    moved = slope * point
+    shifted = moved + constant - value_at
+    size = (abs(moved) + abs(constant) + abs(value_at)) * (8 * EPS)
+    size = size + abs(slope) * far * (4 * EPS) + abs(shifted) * gamma
+    shifted = shifted + outward * (size * (1.0 + gamma) + 1e-300)
+    return constant if abs(constant) == math.inf else shifted
+
+
+@njit(inline="always")
+def _leaky_one(a, low, high):
+    """``lines_one`` of the leaky ReLU without a branch."""
+    known = (low <= high) & (low >= -BIG) & (high <= BIG)
+    on, convex = low >= 0.0, a <= 1.0
+    stable, slope = on | (high <= 0.0), 1.0 if on else a
     width = high - low
     secant = high / width - a * (low / width)
     at_low, at_high = (a - secant) * low, (1.0 - secant) * high
     slack = 8 * EPS * (abs(at_low) + abs(at_high) + (abs(a) + abs(secant)) * -low + high) + TINY
     through = 1.0 if high > -low else a
-    convex = a <= 1.0
-    below, above = (through, secant) if convex else (secant, through)
-    low_at = 0.0 if convex else min(at_low, at_high) - slack
-    high_at = max(at_low, at_high) + slack if convex else 0.0
-    stable, slope = on | off, 1.0 if on else a
-    below, above = (slope, slope) if stable else (below, above)
-    low_at, high_at = (0.0, 0.0) if stable else (low_at, high_at)
-    below, above = (below, above) if known else (0.0, 0.0)
-    shift = high_at - low_at if known else math.inf
-    first, last = (above - below) * low + shift, (above - below) * high + shift
-    gap = last if not first > last else first
-    up, down = high - point, point - low
-    apart = down if down > up else up
-    far = (0.0 if apart < 0.0 else apart) * (1.0 + 2 * EPS) + abs(point) * (2 * EPS)
-    size = (abs(below * point) + abs(low_at) + abs(value_at)) * (8 * EPS)
-    moved = below * point + low_at - value_at
-    size = size + abs(below) * far * (4 * EPS) + abs(moved) * gamma
-    low_at = moved + -1.0 * (size * (1.0 + gamma) + 1e-300)
-    size = (abs(above * point) + abs(high_at) + abs(value_at)) * (8 * EPS)
-    moved = above * point + high_at - value_at
-    size = size + abs(above) * far * (4 * EPS) + abs(moved) * gamma
-    high_at = moved + (size * (1.0 + gamma) + 1e-300)
-    low_at, high_at = (low_at, high_at) if known else (-math.inf, math.inf)
-    return below, low_at, above, high_at, gap, far
+    less = at_high < at_low
+    under, over = at_high if less else at_low, at_low if less else at_high
+    under, over = under - slack, over + slack
+    below, above = through if convex else secant, secant if convex else through
+    low_at, high_at = 0.0 if convex else under, over if convex else 0.0
+    below, above = slope if stable else below, slope if stable else above
+    low_at, high_at = 0.0 if stable else low_at, 0.0 if stable else high_at
+    below, above = below if known else 0.0, above if known else 0.0
+    return below, low_at if known else -math.inf, above, high_at if known else math.inf
+
+
+@njit(error_model="numpy")
+def _leaky(a, gamma, low, high, point, value_at, below, low_at, above, high_at, gap, far):
+    """``deviation_lines_one`` of the leaky ReLU: views, as indices must not keep it from SIMD."""
+    for i in range(low.size):
+        steep, least, flat, most = _leaky_one(a, low[i], high[i])
+        slope, shift = flat - steep, most - least
+        first, last = slope * low[i] + shift, slope * high[i] + shift
+        gap[i] = first if first > last else last
+        up, down = high[i] - point[i], point[i] - low[i]
+        apart = down if down > up else up
+        move = (0.0 if apart < 0.0 else apart) * (1.0 + 2 * EPS) + abs(point[i]) * (2 * EPS)
+        below[i], above[i], far[i] = steep, flat, move
+        low_at[i] = _shifted(steep, least, point[i], value_at[i], move, gamma, -1.0)
+        high_at[i] = _shifted(flat, most, point[i], value_at[i], move, gamma, 1.0)
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
@@ -114,10 +134,9 @@ def deviation_lines(kind, low, high, point, value_at, a, b, pieces):
     for block in prange((size + BLOCK - 1) // BLOCK):
         i = block * BLOCK % n
         if leaky and pieces.shape[0] > 0:
-            for at in range(block * BLOCK, min(size, (block + 1) * BLOCK)):
-                bs[at], bc[at], us[at], uc[at], gaps[at], fars[at] = _leaky(
-                    steep, lows[at], highs[at], points[at], values[at], gamma
-                )
+            s, e = block * BLOCK, min(size, (block + 1) * BLOCK)
+            box = lows[s:e], highs[s:e], points[s:e], values[s:e]
+            _leaky(steep, gamma, *box, bs[s:e], bc[s:e], us[s:e], uc[s:e], gaps[s:e], fars[s:e])
             continue
         for at in range(block * BLOCK, min(size, (block + 1) * BLOCK)):
             first, second = parameter(a, i), parameter(b, i)
@@ -128,6 +147,12 @@ def deviation_lines(kind, low, high, point, value_at, a, b, pieces):
     return below, low_at, above, high_at, gap, far
 
 
+@njit(error_model="numpy")
+def _shift(slope, constant, point, value_at, far, gamma, outward, out):
+    for i in range(out.size):
+        out[i] = _shifted(slope[i], constant[i], point[i], value_at[i], far[i], gamma, outward)
+
+
 @njit(cache=True, parallel=True, error_model="numpy")
 def shift_lines(slope, constant, point, value, deviation, outward):
     out = np.empty(slope.shape)
@@ -136,8 +161,8 @@ def shift_lines(slope, constant, point, value, deviation, outward):
     far, to = deviation.ravel(), out.ravel()
     gamma = (n + 32) * EPS / (1.0 - (n + 32) * EPS)
     for block in prange((size + BLOCK - 1) // BLOCK):
-        for at in range(block * BLOCK, min(size, (block + 1) * BLOCK)):
-            to[at] = shift_one(steep[at], const[at], p[at], v[at], far[at], gamma, outward)
+        s, e = block * BLOCK, min(size, (block + 1) * BLOCK)
+        _shift(steep[s:e], const[s:e], p[s:e], v[s:e], far[s:e], gamma, outward, to[s:e])
     return out
 
 
