@@ -157,14 +157,21 @@ class _Wide(Protocol):
 W = TypeVar("W", bound=_Wide)
 
 
-def blocks(count: int, carried: Callable[[slice], W]) -> Iterator[tuple[slice, W]]:
+def blocks(
+    count: int, carried: Callable[[slice], W], widest: int | None = None
+) -> Iterator[tuple[slice, W]]:
     """Carry ``count`` rows back a block at a time, so that a block fits :data:`BLOCK_BYTES`.
 
-    How wide rows get, from patch to patch, shows only on the way: the first block is small.
+    How wide rows get, from patch to patch, shows only on the way: unless somebody has seen how
+    wide the ``widest`` gets, the first block is small.
     """
-    start, step = 0, FIRST_BLOCK
+    start, step = 0, FIRST_BLOCK if widest is None else _fitting(widest)
     while start < count:
         cut = slice(start, min(start + step, count))
         found = carried(cut)
         yield cut, found
-        start, step = cut.stop, max(FIRST_BLOCK, BLOCK_BYTES // (8 * found.widest))
+        start, step = cut.stop, _fitting(found.widest)
+
+
+def _fitting(widest: int) -> int:
+    return max(FIRST_BLOCK, BLOCK_BYTES // (8 * widest))

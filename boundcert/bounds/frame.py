@@ -255,8 +255,10 @@ class Frame:
             self.clock.check()
             return self._bounded(first, point[cut], owner[cut], steps)
 
-        for cut, part in blocks(len(owner), bounded):
+        widths = self.problem.widths
+        for cut, part in blocks(len(owner), bounded, widths.get(node)):
             bound.base[cut], bound.slope[cut] = part.linear.base, part.linear.slope
+            widths[node] = max(widths.get(node, 1), part.widest)
         self.forms[node].keep(found, bound)
         self.boxes[node] = self.boxes[node].meet(*self.forms[node].ends(self.eps))
 

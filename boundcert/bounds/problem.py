@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -26,6 +26,7 @@ class Problem:
     prefix : the part in front of every nonlinear layer.
     evaluation : the network evaluated at the samples.
     points : boxes of the prefix' exact values at the samples.
+    widths : how many coefficients rows of a node had on their way, as far as seen: a hint.
     """
 
     network: Network
@@ -33,6 +34,7 @@ class Problem:
     prefix: Prefix
     evaluation: Evaluation
     points: dict[int, Box]
+    widths: dict[int, int] = field(default_factory=dict)
 
     @property
     def values(self) -> list[torch.Tensor]:
@@ -61,4 +63,4 @@ class Problem:
         """The problem of some of the samples."""
         points = {k: box.take(samples) for k, box in self.points.items()}
         evaluation, region = self.evaluation.take(samples, 0), self.region.take(samples)
-        return Problem(self.network, region, self.prefix, evaluation, points)
+        return Problem(self.network, region, self.prefix, evaluation, points, self.widths)

@@ -157,6 +157,9 @@ class Elementwise(Layer):
 
     def _shape_arguments(self) -> tuple[np.ndarray, ...]:
         """Parameters and pieces as the kernels take them: a, b, pieces."""
+        return self.cached("shape", self._make_shape_arguments)
+
+    def _make_shape_arguments(self) -> tuple[np.ndarray, ...]:
         a = self.a.expand(1, *self.shape) if self.a.numel() > 1 else self.a
         first, second = float(self.a.reshape(-1)[0]), float(self.b.reshape(-1)[0])
         pieces = np.array(self.rule.pieces(first, second), dtype=np.float64).reshape(-1, 3)
