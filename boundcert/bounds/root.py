@@ -15,12 +15,11 @@ from boundcert.bounds.problem import Problem
 from boundcert.bounds.trend import Trend
 from boundcert.norms import Norm
 
-#: A frame whose root lies so close above or below its radius is the last: what is proved is the
-#: radius in the first case, and in the second the root, whose error is a fraction of the gap. That
-#: of a scouted root is a small fraction: the gap may be wider.
-GAP, SCOUTED = 9e-4, 1.5e-2
-#: A frame that is to prove what was scouted is built at this share of it: the first look at its
-#: margins then succeeds.
+#: A frame is the last when what is proved comes so close to its root; a scout, when its root lies so
+#: close to its radius: the root's error is a small fraction of that.
+GAP, SCOUTED = 5e-4, 1.2e-2
+#: A frame that is to prove a root is built at this share of it: the first look at its margins then
+#: succeeds.
 PROVED = 1.0 - 1.5e-4
 #: A scouted root below this share of what is known is not worth a frame.
 SURELY = 0.9
@@ -30,7 +29,7 @@ SCOUTING = 0.5
 MOST_FRAMES = 14
 #: The first frame looks at this share of the distance that the linearisation at the sample gives.
 FIRST = 0.1
-#: Frames are built a little above the root, so that the root itself is proved inside them.
+#: No frame is built nearer to what is proved already.
 ABOVE = 1.0 + 4e-4
 #: Until the radius sought is enclosed, the next frame of an ascent goes this power of R/ε further,
 #: where R is the root that the frame at ε found: a little past it, so as to enclose it.
@@ -133,7 +132,7 @@ class _Search:
         self.guess = guess.clone()
         proves, tuned = precision is torch.float64, self.rung.steps > 0
         enclosure = Enclosure(guess, BEYOND)
-        above = ABOVE if proves and not tuned else 1.0
+        share = PROVED if proves and not tuned else 1.0
         for turn in range(MOST_FRAMES):
             if not len(rows) or (turn and clock.over):
                 break
@@ -143,18 +142,22 @@ class _Search:
             except OutOfTime:
                 break
             proved, root = self._root(frame, rows)
+            known = self.best[rows]
             if proves:
-                self.best[rows] = torch.fmax(self.best[rows], proved)
+                self.best[rows] = torch.fmax(known, proved)
             self.seen[rows] |= root.isfinite() & (root > 0)
             root = root.nan_to_num(0.0)
-            gap = GAP if proves else SCOUTED
-            met = (root <= eps * (1 + gap)) & (root >= eps * (1 - gap))
-            # as low as need be, and not as far as is known: more frames would find no more
-            met |= (eps <= self.best[rows] * HOPELESS) & ~(root > eps)
+            if proves:
+                met = (root > 0) & (self.best[rows] >= root * (1 - GAP))
+            else:
+                met = (root <= eps * (1 + SCOUTED)) & (root >= eps * (1 - SCOUTED))
+            if tuned or not proves:
+                # as low as need be, and not as far as is known: more frames would find no more
+                met |= (eps <= known * HOPELESS) & ~(root > eps)
             root = root.clamp(eps / STRIDE, eps * STRIDE)
             further = enclosure.next(rows, eps, root) if tuned else root
-            further = torch.maximum(further, self.best[rows])
-            further = self.problem.region.within(further * above, rows)
+            further = torch.maximum(further, self.best[rows] * ABOVE)
+            further = self.problem.region.within(further * share, rows)
             self.guess[rows] = torch.where(met, root, further)
             clock.step = clock.elapsed - started
             if not tuned:
