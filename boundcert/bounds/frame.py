@@ -116,8 +116,11 @@ class Frame:
         spreads = [operand.spread for operand in self._operands(k)]
         moves = [Deviation(spread) for spread in spreads if spread is not None]
         move = problem.evaluation.layer(k).modulus(problem.evaluation.site(k, Norm.L2), *moves)
-        size = move.size + problem.evaluation.rounding(k, Norm.L2)
-        return replace(box, spread=size * (1 + 4 * UNIT))
+        size = (move.size + problem.evaluation.rounding(k, Norm.L2)) * (1 + 4 * UNIT)
+        if k in problem.points:
+            columns = problem.prefix.spread(k, problem.points[k], self.eps)
+            size = size if columns is None else torch.fmin(size, columns)
+        return replace(box, spread=size)
 
     def take(self, samples: torch.Tensor) -> Frame:
         """What forms and boxes say of some of the samples, with relaxations of their own."""

@@ -12,6 +12,7 @@ from boundcert.layers.affine import Affine
 from boundcert.layers.base import UNIT
 from boundcert.layers.merge import Add, Concat
 from boundcert.layers.relaxation import Box, Relaxation
+from boundcert.layers.spectral import gamma
 from boundcert.network.graph import Network
 from boundcert.norms import Norm
 
@@ -28,11 +29,13 @@ class Prefix:
     norms : node → (1, *shape) upper bounds on ‖row i of its matrix‖_q, for every affine node that
         a nonlinear layer reads, and for the input.
     nodes : all affine nodes, in order.
+    columns : for balls of norm 1: node → an upper bound on the 2-norm of its matrix' columns.
     """
 
     network: Network
     norms: dict[int, torch.Tensor]
     nodes: tuple[int, ...]
+    columns: dict[int, float]
 
     def points(self, values: Sequence[torch.Tensor]) -> dict[int, Box]:
         """Boxes of the exact values at the samples: intervals of a point."""
@@ -50,6 +53,18 @@ class Prefix:
         loss = (point.magnitude + move) * (4 * UNIT)
         return point.low - move - loss, point.high + move + loss
 
+    def spread(self, k: int, point: Box, eps: torch.Tensor) -> torch.Tensor | None:
+        """(B,) bounds on the 2-norm of node k's deviation over balls of norm 1; None: not known.
+
+        The ball is the convex hull of ±ε·e_j, where the deviation is a column times ε. This is to
+        norm 1 what the spectral norm is to norm 2, and never more than that.
+        """
+        if k not in self.columns:
+            return None
+        error = torch.linalg.vector_norm(point.deviation.flatten(1), dim=1)
+        inflation = 1 + 2 * gamma(point.low[0].numel() + 32)
+        return (eps * self.columns[k] + error * inflation) * (1 + 8 * UNIT)
+
 
 def prefix(network: Network, norm: Norm) -> Prefix:
     """The prefix of a network of primitive layers."""
@@ -65,19 +80,19 @@ def prefix(network: Network, norm: Norm) -> Prefix:
         if i in affine
     }
     norms = {0: torch.ones(1, *network.input_shape, dtype=torch.float64)}
-    norms |= _row_norms(network, affine, sorted(read - {0}), norm)
-    return Prefix(network, norms, tuple(affine))
+    rows, columns = _matrix_norms(network, affine, sorted(read - {0}), norm)
+    return Prefix(network, norms | rows, tuple(affine), columns)
 
 
-def _row_norms(
+def _matrix_norms(
     network: Network, affine: list[int], wanted: list[int], norm: Norm
-) -> dict[int, torch.Tensor]:
-    """‖row‖_q of the affine nodes' matrices.
+) -> tuple[dict[int, torch.Tensor], dict[int, float]]:
+    """‖row‖_q of the affine nodes' matrices; for balls of norm 1 the greatest ‖column‖₂, too.
 
     Carrying a row c·δ back over the box [−1, 1]ⁿ about 0 gives computed coefficients c̃ and a
     rest with c·δ + β ≥ c̃·δ + rest₊ there, β the error of the value computed at 0; and its
     negative at δ = 0 gives −β ≥ rest₋. So (c̃ − c)·δ ≤ −rest₊ − rest₋ on the whole box, which is
-    symmetric: ‖c̃ − c‖_q ≤ ‖c̃ − c‖_1 ≤ −rest₊ − rest₋.
+    symmetric: ‖c̃ − c‖_q ≤ ‖c̃ − c‖_1 ≤ −rest₊ − rest₋. No entry of a column is off by more.
     """
     zero = torch.zeros(1, *network.input_shape, dtype=torch.float64)
     values = {0: zero}
@@ -91,10 +106,10 @@ def _row_norms(
         relaxations[k] = node.layer.relax(operands, values[k])
         boxes[k] = Box(*node.layer.interval(*operands), values[k])
     places = [boxes.get(k, boxes[0]) for k in range(len(network.nodes))]
-    result = {}
+    result, columns = {}, {}
     for k in wanted:
         size = boxes[k].low.numel()
-        norms = torch.empty(size, dtype=torch.float64)
+        norms, squares, lost = torch.empty(size, dtype=torch.float64), zero.clone(), 0.0
 
         def carried(cut: slice, node: int = k, sign: float = 1.0) -> Carried:
             index = torch.arange(cut.start, cut.stop)
@@ -106,5 +121,12 @@ def _row_norms(
             loss = -(plus.rest + carried(cut, sign=-1.0).rest)
             slope = concretise(plus.rows, plus.rest, network.input_shape, norm).slope
             norms[cut] = slope + loss * (1 + 1e-9) + 1e-290
+            if norm is Norm.L1:
+                squares += plus.rows.flat(network.input_shape).square().sum(dim=0)
+                lost += float(loss.square().sum())
         result[k] = norms.reshape(1, *network.nodes[k].shape)
-    return result
+        if norm is Norm.L1:
+            # squares that underflow are in the last summand
+            most = float(squares.max().sqrt()) + lost**0.5
+            columns[k] = most * (1 + 4 * gamma(size + 32)) + 1e-140
+    return result, columns

@@ -15,8 +15,8 @@ from boundcert.bounds.problem import Problem
 from boundcert.bounds.trend import Trend
 from boundcert.norms import Norm
 
-#: A frame is the last when what is proved comes so close to its root; a scout, when its root lies so
-#: close to its radius: the root's error is a small fraction of that.
+#: A frame is the last when what it proves comes so close to its root; a scout, when its root lies
+#: so close to its radius: the root's error is a small fraction of that.
 GAP, SCOUTED = 5e-4, 1.2e-2
 #: A frame that is to prove a root is built at this share of it: the first look at its margins then
 #: succeeds.

@@ -100,6 +100,9 @@ def test_boxes_and_margins_hold(make, seed, weight, scale, size, norm, ball, ste
                 room = 1e-10 * (value.abs() + value.abs().amax() + 1e-200)
                 assert not bool((value < box.low - room).any()), k
                 assert not bool((value > box.high + room).any()), k
+                if box.spread is not None:
+                    moved = Norm.L2.of_rows(value - box.point)
+                    assert not bool((moved > box.spread * (1 + 1e-9) + 1e-290).any()), k
             z = values[-1].reshape(SAMPLES, -1)
             apart = z.gather(1, label[:, None]) - z
             others = torch.arange(network.classes) != label[:, None]
