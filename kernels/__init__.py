@@ -39,6 +39,7 @@ NAMES = (
     "shift_lines",
     "slope_remainder",
     "taylor_recursion",
+    "window_lines",
 )
 
 #: Backend → the modules that define its kernels.
@@ -50,8 +51,17 @@ _MODULES = {
         "reference",
         "relax_reference",
         "rows_reference",
+        "window_reference",
     ),
-    "cpu": ("ball_cpu", "cpu", "maximum_cpu", "pencil_cpu", "relax_cpu", "rows_cpu"),
+    "cpu": (
+        "ball_cpu",
+        "cpu",
+        "maximum_cpu",
+        "pencil_cpu",
+        "relax_cpu",
+        "rows_cpu",
+        "window_cpu",
+    ),
     "gpu": ("gpu",),
 }
 
