@@ -41,6 +41,7 @@ NAMES = (
     "shift_lines",
     "slope_remainder",
     "taylor_recursion",
+    "window_lines",
 )
 
 #: Backend → the modules that define its kernels.
@@ -53,8 +54,18 @@ _MODULES = {
         "reference",
         "relax_reference",
         "rows_reference",
+        "window_reference",
     ),
-    "cpu": ("ball_cpu", "clip_cpu", "cpu", "maximum_cpu", "pencil_cpu", "relax_cpu", "rows_cpu"),
+    "cpu": (
+        "ball_cpu",
+        "clip_cpu",
+        "cpu",
+        "maximum_cpu",
+        "pencil_cpu",
+        "relax_cpu",
+        "rows_cpu",
+        "window_cpu",
+    ),
     "gpu": ("gpu",),
 }
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from .cuda_launch import MAX_CHUNKS, MAX_LANES, Array, Tools
+from .shapes import EPS
 
 
 class RowCalls(Tools):
-    """The kernels on rows."""
+    """The kernels on rows, and the one that prepares windows for them."""
 
     def _rows(self, rows: Array, *others: Array, family: str = "rows") -> tuple[str, list[Array]]:
         """Module of a family and operands, in the precision they have together."""
@@ -151,3 +152,20 @@ class RowCalls(Tools):
         args = (values, owner, origin, taps, lines, windows, square, tap, out, rest, mass, *shape)
         self._run("maximum", "pull_maximum", len(values), count, *args)
         return tap, out.astype(rows.dtype, copy=False), rest, mass
+
+    def window_lines(
+        self, low: Array, high: Array, point: Array, value: Array, table: Array
+    ) -> tuple[Array, Array, Array, Array]:
+        """See :func:`window_reference.window_lines`."""
+        arrays = self._doubles(low, high, point, value)
+        (table,) = self._integers(table)
+        samples, channels, size = low.shape
+        count, entries = table.shape
+        taps = self._xp.empty((samples, 3, channels, count), dtype=np.int64)
+        lines, far = self._empty(samples, 3, channels, count), self._empty(samples, channels)
+        marks = self._xp.zeros((samples, 3, channels, size), dtype=np.uint8)
+        terms = channels * count + 32
+        gamma = terms * EPS / (1.0 - terms * EPS)
+        args = (*arrays, table, taps, lines, marks, far, gamma, channels, size, count, entries)
+        self._run("window", "window_lines", samples * channels, count, *args)
+        return taps, lines, marks, far

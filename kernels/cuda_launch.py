@@ -27,6 +27,7 @@ MODULES = {
     "pencil_float64": ("pencil_rows.cu", "double"),
     "ball": ("ball.cu", "double"),
     "maximum": ("maximum.cu", "double"),
+    "window": ("window.cu", "double"),
 }
 
 

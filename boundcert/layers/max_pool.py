@@ -107,7 +107,7 @@ class MaxPool(Layer):
 
     def relax(self, boxes: tuple[Box, ...], value: torch.Tensor) -> Relaxation:
         table = self.cached("table_tensor", lambda: torch.from_numpy(self.windows.table()))
-        return WindowMaximum(boxes[0], value, self.windows, table)
+        return WindowMaximum(boxes[0], value, self.windows, table, self.overlap)
 
     def linearise(
         self, site: Site, cotangent: torch.Tensor, *moves: Deviation

@@ -9,99 +9,87 @@ import torch
 import torch.nn.functional as F
 
 from boundcert.kernels import backend
+from boundcert.kernels.maximum_reference import LEAST, MOST
+from boundcert.kernels.window_reference import BEHIND, FIRST, TIED
 from boundcert.layers.base import UNIT, numel
-from boundcert.layers.lines import pulled, shifted
-from boundcert.layers.relaxation import NUDGE, Box, Loss, Relaxation
-from boundcert.layers.rows import Rows, array, plane_of, planes, up
+from boundcert.layers.lines import pulled
+from boundcert.layers.relaxation import NUDGE, Box, Loss, Relaxation, largest
+from boundcert.layers.rows import Rows, array, plane_of, up
 from boundcert.layers.spectral import gamma
 from boundcert.layers.windows import Windows
 
 
 class WindowMaximum(Relaxation):
-    """max_j z_j over windows of boxes [l_j, u_j].
+    """max_j z_j over windows of boxes: the lines of the kernel ``window_lines``, proved there.
 
-    Below: z_j itself, j the entry with the greatest l_j. Above, with i the entry with the greatest
-    u_i and U ≥ u_j for all the others: max_j z_j ≤ max(z_i, U), a convex function of z_i, so at
-    most its chord over [l_i, u_i]: U' + (u_i − U')/(u_i − l_i)·(z_i − l_i), U' = max(U, l_i).
-    Where l_i ≥ U that is z_i. Never above the constant u_i that is usual, and never above the
-    window maximum of the boxes. Where the operand's 2-norm is bounded, too, windows may take the
-    dual bound of the kernel ``pull_maximum`` instead.
+    Where the operand's 2-norm is bounded, too, windows may take the dual bound of the kernel
+    ``pull_maximum`` instead.
 
     Parameters
     ----------
     windows : over the planes of the operand.
     table : (windows, entries) flat indices on a plane, −1 for padding.
+    overlap : in how many windows one entry sits, at most.
     """
 
     def __init__(
-        self, box: Box, value: torch.Tensor, windows: Windows, table: torch.Tensor
+        self,
+        box: Box,
+        value: torch.Tensor,
+        windows: Windows,
+        table: torch.Tensor,
+        overlap: int,
     ) -> None:
         super().__init__(tuple(value.shape[1:]))
         self.shape_in = tuple(box.low.shape[1:])
-        count = len(table)
+        samples, count = len(value), len(table)
         self.size = box.low[0].numel() // (value[0].numel() // count)
         self.box, self.value, self.windows, self.table = box, value, windows, table
         self.square: np.ndarray | None = None
         if box.spread is not None:
             # an entry counts as often as it sits in windows
-            square = box.spread * box.spread * (windows.multiplicity() * (1 + 8 * UNIT)) + 1e-290
+            square = box.spread * box.spread * (overlap * (1 + 8 * UNIT)) + 1e-290
             self.square = array(torch.where(square.isfinite(), square, torch.inf))
-        low, high = self._entries(box.low, -torch.inf), self._entries(box.high, -torch.inf)
-        # an entry without a bound still comes before padding
-        real = (table >= 0).expand(low.shape)
-        least, most = (_rank(ends, real).argmax(dim=-1) for ends in (low, high))
-        top = high.gather(-1, most[..., None])[..., 0]
-        bottom = low.gather(-1, most[..., None])[..., 0]
-        others = high.scatter(-1, most[..., None], -torch.inf).amax(dim=-1)
-        level = torch.maximum(others, bottom)
-        slope = torch.where(top > bottom, (top - level) / (top - bottom), 1.0)
-        slope = slope.clamp(0.0, 1.0).nan_to_num(0.0)
-        # for any slope in [0, 1]: the greater of the chord's errors at both ends
-        at = torch.maximum(level - slope * bottom, top - slope * top)
-        at = at + (level.abs() + bottom.abs() + top.abs()) * (8 * UNIT)
-        at = torch.where(bottom >= others, 0.0, at)
-        slope = torch.where(bottom >= others, 1.0, slope)
-        below = self._moved(least, torch.ones_like(slope), torch.zeros_like(at), -1.0)
-        self.arguments = (*below, *self._moved(most, slope, at, 1.0))
-        copies = int(torch.bincount(table[table >= 0]).max())
-        self.loss = Loss.of(box.reach * gamma(copies + 8), box.deviation)
-        self.least, self.most = (tap.reshape(value.shape) for tap in (least, most))
-        exact = (least == most) & (bottom >= others)
-        # an entry that never exceeds another's lower end is neither line's, whatever its bounds
-        beaten = high <= low.amax(dim=-1, keepdim=True)
-        self.tied = self._marked(~exact[..., None] & ~beaten)
+        ends = (array(x.reshape(samples, -1, self.size)) for x in (box.low, box.high, box.point))
+        at = array(value.reshape(samples, -1, count))
+        taps, lines, marks, far = backend().window_lines(*ends, at, array(table))
+        plane = plane_of(self.shape)
+        self._taps, self._lines = (x.reshape(samples, 3, *plane) for x in (taps, lines))
+        self._marks = torch.from_numpy(marks).reshape(samples, 3, *self.shape_in)
+        # the largest of a plane for each of its entries: at least their sum
+        deviation = torch.from_numpy(far)
+        share = largest(deviation) * gamma(overlap + 8)
+        self.loss = Loss.of(share, deviation * self.size)
 
     def below(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
         if self.square is None:
             return self.by_lines(rows)
-        taps, windows = self._ball
-        arrays = (array(rows.values), *rows.place(), taps, self._lines, windows, self.square)
+        arrays = (
+            array(rows.values),
+            *rows.place(),
+            self._taps,
+            self._lines,
+            self._ball,
+            self.square,
+        )
         tap, out, rest, mass = (torch.from_numpy(x) for x in backend().pull_maximum(*arrays))
         return self._scattered(tap, rows.with_values(out, up(mass)), rest)
 
     def by_lines(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
-        out, rest = pulled(rows, self.arguments)
-        return self._scattered(self._taps(rows), out, rest)
+        out, rest = pulled(rows, self._arguments)
+        return self._scattered(self._tap(rows), out, rest)
 
-    def _taps(self, rows: Rows) -> torch.Tensor:
+    def _tap(self, rows: Rows) -> torch.Tensor:
         """Which entry of its window the line of each coefficient is in."""
-        least, most = (rows.patches(tap) for tap in (self.least, self.most))
+        taps = torch.from_numpy(self._taps)
+        least, most = (rows.patches(taps[:, k].unsqueeze(1)) for k in (LEAST, MOST))
         return torch.where(rows.values > 0, least, most)
 
-    def _moved(
-        self, tap: torch.Tensor, slope: torch.Tensor, constant: torch.Tensor, outward: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """A line in one entry of each window, (B, C, windows), in deviations, as planes."""
-        box, value = self.box, self.value
-        point, deviation = (
-            self._entries(x, 0.0).gather(-1, tap[..., None])[..., 0]
-            for x in (box.point, box.deviation)
-        )
-        known = constant.nan_to_num(torch.inf) if outward > 0 else constant
-        moved = shifted(slope, known, point, value.reshape(tap.shape), deviation, outward)
-        parts = (slope, moved.nan_to_num(outward * torch.inf))
-        first, second = (planes(part.reshape(value.shape)) for part in parts)
-        return first, second
+    @cached_property
+    def _arguments(self) -> tuple[np.ndarray, ...]:
+        """Slopes and constants below and above, as the kernel ``pull_lines`` takes them."""
+        low, slope, high = (np.ascontiguousarray(self._lines[:, k]) for k in range(3))
+        return np.ones_like(low), low, slope, high
 
     def _scattered(
         self, tap: torch.Tensor, out: Rows, rest: torch.Tensor
@@ -130,47 +118,24 @@ class WindowMaximum(Relaxation):
         return Rows(total.unflatten(2, size), out.mass, out.owner, first, False)
 
     @cached_property
-    def _lines(self) -> np.ndarray:
-        """Constant below, slope and constant above, as the kernel ``pull_maximum`` takes them."""
-        return np.stack(self.arguments[1:], axis=1)
-
-    @cached_property
-    def _ball(self) -> tuple[np.ndarray, np.ndarray]:
-        """Taps and windows as the kernel ``pull_maximum`` takes them."""
+    def _ball(self) -> np.ndarray:
+        """Windows as the kernel ``pull_maximum`` takes them."""
         point, value = self._entries(self.box.point, -torch.inf), self.value
-        peak = _rank(point, (self.table >= 0).expand(point.shape)).argmax(dim=-1)
-        gap = value.reshape(*peak.shape, 1) - point
+        gap = value.reshape(*point.shape[:-1], 1) - point
         apart = [self._entries(end - self.box.point, 0.0) for end in (self.box.low, self.box.high)]
         ends = [end + sign * end.abs() * NUDGE for end, sign in zip(apart, (-1, 1))]
         plane = plane_of(self.shape)
-        taps = [tap.reshape(len(value), *plane) for tap in (self.least, self.most, peak)]
-        windows = torch.stack((gap, *ends), dim=-1).reshape(len(value), *plane, -1, 3)
-        return array(torch.stack(taps, dim=1)), array(windows)
+        return array(torch.stack((gap, *ends), dim=-1).reshape(len(value), *plane, -1, 3))
 
     def _entries(self, x: torch.Tensor, fill: float) -> torch.Tensor:
         """(B, C, windows, K) the entries of every window."""
         flat = F.pad(x.reshape(len(x), -1, self.size), (0, 1), value=fill)
         return flat[:, :, self.table]
 
-    def _marked(self, windows: torch.Tensor) -> torch.Tensor:
-        """(B, *shape in) the entries that are marked in some window, (B, C, windows, K)."""
-        marks = torch.zeros(*windows.shape[:2], self.size + 1, dtype=torch.int32)
-        index = torch.where(self.table >= 0, self.table, self.size).reshape(-1)
-        counts = marks.index_add(2, index, windows.flatten(2).to(torch.int32))
-        return (counts[..., : self.size] > 0).reshape(len(windows), *self.shape_in)
-
     def loose(self) -> tuple[torch.Tensor | None, ...]:
-        return (self.tied,)
+        return (self._marks[:, TIED].view(torch.bool),)
 
     def telling(self) -> tuple[torch.Tensor | None, ...]:
         """Of the greatest entry at the sample the lower end, of the others the upper."""
-        point = self._entries(self.box.point, -torch.inf)
-        real = (self.table >= 0).expand(point.shape)
-        peak = F.one_hot(_rank(point, real).argmax(dim=-1), point.shape[-1]) > 0
-        return (self._marked(peak).int() - self._marked(~peak).int(),)
-
-
-def _rank(ends: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """Ends to choose by: padding last, and before it entries whose end is −∞ or nan."""
-    known = ends.nan_to_num(nan=-1e308, neginf=-1e308).clamp(min=-1e308)
-    return torch.where(real, known, -torch.inf)
+        first, behind = (self._marks[:, kind].view(torch.int8) for kind in (FIRST, BEHIND))
+        return (first - behind,)

@@ -29,6 +29,7 @@ from kernel_cases import (
     pencil_cases,
     row_cases,
 )
+from window_cases import window_cases
 
 from boundcert.layers.activation_table import ACTIVATIONS
 
@@ -95,6 +96,7 @@ def test_balls_on_the_host(host: Any) -> None:
     for seed in SEEDS:
         agree(host, ball_cases(seed), *BALLS)
         agree(host, maximum_cases(seed), *BALLS)
+        agree(host, window_cases(seed))
 
 
 @pytest.mark.parametrize("kind", list(ACTIVATIONS))
@@ -194,6 +196,7 @@ def test_balls_on_the_device() -> None:
     for seed in SEEDS:
         agree(backend("gpu"), ball_cases(seed), *BALLS)
         agree(backend("gpu"), maximum_cases(seed), *BALLS)
+        agree(backend("gpu"), window_cases(seed))
 
 
 @needs_device

@@ -1,0 +1,65 @@
+"""Windows over planes, of every geometry, with boxes that may not be known: for kernel tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from boundcert.layers.windows import Windows
+
+Array = Any
+BROKEN = (np.nan, np.inf, -np.inf)
+#: What is done to the numbers: which are none, or so large that sums are, or no normal ones.
+SPOILS = ("none", "equal", "low", "high", "point", "value", "all", "huge", "tiny")
+
+
+def table(rng: np.random.Generator) -> tuple[int, Array]:
+    """Size of a plane and its windows, one entry each at least: they overlap, leave gaps, pad."""
+    axes = int(rng.integers(1, 3))
+
+    def drawn(high: int) -> tuple[int, ...]:
+        return tuple(int(x) for x in rng.integers(1, high, axes))
+
+    size, kernel, stride, dilation = drawn(8), drawn(4), drawn(4), drawn(3)
+    if rng.random() < 0.2:  # one window over everything
+        return int(np.prod(size)), np.arange(np.prod(size)).reshape(1, -1)
+    reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation)]
+    before = tuple(int(rng.integers(0, r)) for r in reach)
+    out = tuple(max(1, (n + b + r - 1) // s) for n, b, r, s in zip(size, before, reach, stride))
+    zero = (0,) * axes
+    windows = Windows(size, out, kernel, stride, dilation, before, zero, zero).table()
+    windows = windows[(windows >= 0).any(axis=1)]
+    return int(np.prod(size)), windows if len(windows) else np.zeros((1, 1), dtype=np.int64)
+
+
+def window_arguments(rng: np.random.Generator, spoil: str) -> tuple[Array, ...]:
+    """Those of ``window_lines``."""
+    size, windows = table(rng)
+    shape = (2, int(rng.integers(1, 4)), size)
+    point = rng.standard_normal(shape) * 10.0 ** rng.uniform(-3, 3)
+    if spoil == "equal":  # ties, also of a lower end with an upper
+        point = np.round(point)
+    width = rng.choice([0.0, 0.1, 1.0]) * np.abs(point).max()
+    known = rng.random((2, *shape)) < 0.8
+    low, high = (point + s * rng.random(shape) * width * k for s, k in zip((-1, 1), known))
+    if spoil in ("huge", "tiny"):
+        unit, factor = np.abs(point).max(), 1e308 if spoil == "huge" else 1e-310
+        with np.errstate(over="ignore"):
+            parts = [x / unit * factor for x in (low, high, point)]
+        low, high, point = (np.clip(x, -1.7e308, 1.7e308) for x in parts)
+    entries = np.where(windows >= 0, point[..., np.maximum(windows, 0)], -np.inf)
+    value = entries.max(axis=-1)
+    arrays = {"low": low, "high": high, "point": point, "value": value}
+    for name, x in arrays.items():
+        if spoil in (name, "all"):
+            for number in BROKEN:
+                x[rng.random(x.shape) < rng.choice([0.02, 0.3])] = number
+    return low, high, point, value, windows
+
+
+def window_cases(seed: int) -> Iterator[tuple[str, tuple[Array, ...]]]:
+    for k, spoil in enumerate(SPOILS):
+        rng = np.random.default_rng((7000 + seed, k))
+        yield "window_lines", window_arguments(rng, spoil)
