@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bounds.frame_checks import assert_holds, classes, problem_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from network_factory import linear_network, random_network, relu_mlp, smooth_mlp
@@ -15,9 +16,6 @@ from boundcert.attacks import ATTACKS, gradient_guided_points
 from boundcert.attacks.clipped import Clipped
 from boundcert.bounds.frame import Frame
 from boundcert.bounds.methods import Limits
-from boundcert.bounds.prefix import prefix
-from boundcert.bounds.primitives import primitives
-from boundcert.bounds.problem import Problem
 from boundcert.bounds.propagate import Evaluation
 from boundcert.bounds.region import Region
 from boundcert.bounds.relax import OPTIMIZE, RELAX, Ladder
@@ -36,6 +34,7 @@ inputs = st.sampled_from([1e-3, 1.0, 50.0])
 radii = st.sampled_from([1e-3, 0.1, 0.5, 1.0, 30.0])
 
 SAMPLES = 3
+ALL, SOME = torch.arange(SAMPLES), torch.tensor([2, 0])
 
 
 def box_of(seed: int, scale: float) -> Clip:
@@ -50,16 +49,6 @@ def samples_of(network: Network, seed: int, clip: Clip) -> torch.Tensor:
     rng = np.random.default_rng(seed + 1)
     place = rng.uniform(-0.5, 1.5, (SAMPLES, *network.input_shape)).clip(0.0, 1.0)
     return clip.project(torch.from_numpy(clip.low + place * (clip.high - clip.low)))
-
-
-def problem_of(network: Network, norm: Norm, x: torch.Tensor, clip: Clip | None) -> Problem:
-    small = primitives(network).network
-    return Problem.of(small, norm, prefix(small, norm), x, clip)
-
-
-def classes(network: Network, x: torch.Tensor) -> torch.Tensor:
-    with torch.no_grad():
-        return network.logits(x).argmax(dim=1)
 
 
 def points_of(
@@ -102,23 +91,10 @@ def test_boxes_and_margins_hold(  # type: ignore[no-untyped-def]
     with torch.no_grad():
         problem = problem_of(network, norm, x, clip)
         wide = Frame.build(problem, eps, ball=ball, steps=steps)
-        frames = [wide, wide.tightened(eps * 0.6), wide.take(torch.tensor([2, 0]))]
-        parts = [torch.arange(SAMPLES), torch.arange(SAMPLES), torch.tensor([2, 0])]
-        margins = [frame.margins(label[part]) for frame, part in zip(frames, parts)]
-    for frame, margin, part in zip(frames, margins, parts):
-        lower = margin.at(frame.eps.repeat_interleave(network.classes - 1)).reshape(len(part), -1)
-        for point in points_of(network, x[part], label[part], norm, frame.eps, clip, seed):
-            with torch.no_grad():
-                values = problem.network.run(point)
-            for k, (value, box) in enumerate(zip(values, frame.boxes)):
-                room = 1e-10 * (value.abs() + value.abs().amax() + 1e-200)
-                assert not bool((value < box.low - room).any()), k
-                assert not bool((value > box.high + room).any()), k
-            z = values[-1].reshape(len(part), -1)
-            apart = z.gather(1, label[part][:, None]) - z
-            others = torch.arange(network.classes) != label[part][:, None]
-            apart = apart[others].reshape(len(part), -1)
-            assert not bool((apart < lower - 1e-9 * z.abs().amax(dim=1, keepdim=True)).any())
+        frames = [wide, wide.tightened(eps * 0.6), wide.take(SOME)]
+    for frame, part in zip(frames, (ALL, ALL, SOME)):
+        points = points_of(network, x[part], label[part], norm, frame.eps, clip, seed)
+        assert_holds(frame, label[part], points)
 
 
 @settings(max_examples=examples(25), deadline=None)

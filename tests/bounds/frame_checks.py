@@ -1,0 +1,48 @@
+"""What must hold of a frame at points of its region."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from boundcert.bounds.frame import Frame
+from boundcert.bounds.prefix import prefix
+from boundcert.bounds.primitives import primitives
+from boundcert.bounds.problem import Problem
+from boundcert.clip import Clip
+from boundcert.network.graph import Network
+from boundcert.norms import Norm
+
+
+def problem_of(network: Network, norm: Norm, x: torch.Tensor, clip: Clip | None = None) -> Problem:
+    small = primitives(network).network
+    return Problem.of(small, norm, prefix(small, norm), x, clip)
+
+
+def classes(network: Network, x: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return network.logits(x).argmax(dim=1)
+
+
+def assert_holds(frame: Frame, label: torch.Tensor, points: Iterable[torch.Tensor]) -> None:
+    """Boxes, 2-norms and margins hold at points (B, *shape), up to their values' own rounding."""
+    network, count = frame.problem.network, len(label)
+    with torch.no_grad():
+        margins = frame.margins(label)
+    lower = margins.at(frame.eps.repeat_interleave(network.classes - 1)).reshape(count, -1)
+    for point in points:
+        with torch.no_grad():
+            values = network.run(point)
+        for k, (value, box) in enumerate(zip(values, frame.boxes)):
+            room = 1e-10 * (value.abs() + value.abs().amax() + 1e-200)
+            assert not bool((value < box.low - room).any()), k
+            assert not bool((value > box.high + room).any()), k
+            if box.spread is not None:
+                moved = Norm.L2.of_rows(value - box.point)
+                assert not bool((moved > box.spread * (1 + 1e-9) + 1e-290).any()), k
+        z = values[-1].reshape(count, -1)
+        apart = z.gather(1, label[:, None]) - z
+        others = torch.arange(network.classes) != label[:, None]
+        apart = apart[others].reshape(count, -1)
+        assert not bool((apart < lower - 1e-9 * z.abs().amax(dim=1, keepdim=True)).any())
