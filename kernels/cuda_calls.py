@@ -181,12 +181,19 @@ class Calls(ClipCalls):
         return out
 
     def activation_pencil(
-        self, kind: int, low: Array, high: Array, a: Array, b: Array, pieces: Array
+        self,
+        kind: int,
+        low: Array,
+        high: Array,
+        point: Array,
+        a: Array,
+        b: Array,
+        pieces: Array,
     ) -> tuple[Array, Array]:
         """See :func:`pencil_reference.activation_pencil`."""
-        low, high, a, b, pieces = self._doubles(low, high, a, b, pieces)
+        low, high, point, a, b, pieces = self._doubles(low, high, point, a, b, pieces)
         table, start = self._empty(len(low), 12, low.shape[1]), self._empty(*low.shape)
-        args = (low, high, a, a.size, b, b.size, pieces, len(pieces), table, start)
+        args = (low, high, point, a, a.size, b, b.size, pieces, len(pieces), table, start)
         self._strided("relax", "activation_pencil", low.size, int(kind), *low.shape, *args)
         return table, start
 

@@ -11,13 +11,15 @@ from .rows_cpu import runs
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def activation_pencil(kind, low, high, a, b, pieces):
+def activation_pencil(kind, low, high, point, a, b, pieces):
     n = low.shape[1]
     table, start = np.empty((low.shape[0], 12, n)), np.empty(low.shape)
     for at in prange(low.size):
         s, i = at // n, at % n
         first, second, numbers = parameter(a, i), parameter(b, i), np.empty(12)
-        start[s, i] = pencil_one(kind, low[s, i], high[s, i], first, second, pieces, numbers)
+        start[s, i] = pencil_one(
+            kind, low[s, i], high[s, i], point[s, i], first, second, pieces, numbers
+        )
         for k in range(12):
             table[s, k, i] = numbers[k]
     return table, start

@@ -43,14 +43,21 @@ def _end_line(
 
 @register_jitable
 def pencil_one(
-    kind: int, low: float, high: float, a: float, b: float, pieces: Array, out: Array
+    kind: int,
+    low: float,
+    high: float,
+    point: float,
+    a: float,
+    b: float,
+    pieces: Array,
+    out: Array,
 ) -> float:
     """Write the twelve numbers of the pencil over [low, high]; the mix of :func:`lines_one`.
 
     The line in the middle is that of :func:`lines_one`, but for a kinked function, one of whose
     sides is two rays: any slope between theirs does, and lines_one takes one of the two.
     """
-    lines = lines_one(kind, low, high, a, b, pieces)
+    lines = lines_one(kind, low, high, point, a, b, pieces)
     for side in range(2):
         for k in range(3):
             out[6 * side + 2 * k], out[6 * side + 2 * k + 1] = lines[2 * side], lines[2 * side + 1]
@@ -140,15 +147,18 @@ def pencil_gradient(
 
 
 def activation_pencil(
-    kind: int, low: Array, high: Array, a: Array, b: Array, pieces: Array
+    kind: int, low: Array, high: Array, point: Array, a: Array, b: Array, pieces: Array
 ) -> tuple[Array, Array]:
-    """Pencils of an activation over boxes, (B, 12, n), and the mix (B, n) to start from."""
+    """Pencils of an activation over boxes, (B, 12, n), and the mix (B, n) to start from.
+
+    ``point`` (B, n) as for :func:`relax_lines.lines_one`.
+    """
     table, start = np.empty((low.shape[0], 12, low.shape[1])), np.empty(low.shape)
     numbers = np.empty(12)
     with np.errstate(all="ignore"):
         for s, i in np.ndindex(*low.shape):
             first, second = float(a[i % a.size]), float(b[i % b.size])
-            ends = (float(low[s, i]), float(high[s, i]))
+            ends = (float(low[s, i]), float(high[s, i]), float(point[s, i]))
             start[s, i] = pencil_one(kind, *ends, first, second, pieces, numbers)
             table[s, :, i] = numbers
     return table, start

@@ -136,7 +136,9 @@ def activation_lines(
     -------
     below_slope, below_const, above_slope, above_const : (B, n); a constant of ∓∞ is no line.
     """
-    return _each(lines_one, kind, (low, high), a, b, pieces, 4)
+    with np.errstate(all="ignore"):
+        middle = 0.5 * (low + high)
+    return _each(lines_one, kind, (low, high, middle), a, b, pieces, 4)
 
 
 def activation_floor(
@@ -188,7 +190,7 @@ def deviation_lines_one(
     gamma: float,
 ) -> tuple[float, float, float, float, float, float]:
     """One entry of :func:`deviation_lines`."""
-    below, low_at, above, high_at = lines_one(kind, low, high, a, b, pieces)
+    below, low_at, above, high_at = lines_one(kind, low, high, point, a, b, pieces)
     apart = max(high - point, point - low)
     # not by max(·, 0), which loses a nan
     far = (0.0 if apart < 0.0 else apart) * (1.0 + 2 * EPS) + abs(point) * (2 * EPS)

@@ -67,7 +67,7 @@ def activation_cases(kind: str, seed: int) -> Iterator[Case]:
     lam = rng.random(4) * (rng.random(4) < 0.7)
     tail = (lam, z, low, high, owner, a, b, pieces)
     yield "activation_floor", (rule.code, weight, slope, *tail)
-    yield "activation_pencil", (rule.code, low, high, a, b, pieces)
+    yield "activation_pencil", (rule.code, low, high, z, a, b, pieces)
 
 
 def other_cases(seed: int) -> Iterator[Case]:

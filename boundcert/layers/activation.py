@@ -189,7 +189,9 @@ class Elementwise(Layer):
     def _pencil(self, box: Box) -> tuple[torch.Tensor, torch.Tensor]:
         """Lines to choose from (B, 12, *shape), and the mix that :meth:`_lines` is."""
         table, start = backend().activation_pencil(
-            self.rule.code, flat(box.low), flat(box.high), *self._shape_arguments()
+            self.rule.code,
+            *(flat(part) for part in (box.low, box.high, box.point)),
+            *self._shape_arguments(),
         )
         shape = box.low.shape
         return (

@@ -12,8 +12,9 @@ __device__ inline Line end_line(
 }
 
 // Writes the twelve numbers of the pencil over [low, high]; the mix of `lines_one`.
-__device__ inline double pencil_one(const Shape& f, double low, double high, double* out) {
-    const Lines both = lines_one(f, low, high);
+__device__ inline double pencil_one(const Shape& f, double low, double high, double point,
+                                    double* out) {
+    const Lines both = lines_one(f, low, high, point);
     const double lines[4] = {both.below, both.low_at, both.above, both.high_at};
     for (int k = 0; k < PLANES; ++k) out[k] = lines[k / 6 * 2 + k % 2];
     if (!(low < high) || fabs(both.low_at) == INF) return 1.0;

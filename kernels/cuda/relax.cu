@@ -32,7 +32,8 @@ KERNEL(activation_lines, (i64 kind, i64 samples, i64 n, const double* low, const
                           double* above, double* high_at)) {
     const Shapes shapes{(int)kind, a, b, a_size, b_size, Pieces{pieces, (int)parts}};
     for (i64 at = grid_first(); at < samples * n; at += grid_step()) {
-        const Lines found = lines_one(shapes.of(at % n), low[at], high[at]);
+        const double middle = 0.5 * (low[at] + high[at]);
+        const Lines found = lines_one(shapes.of(at % n), low[at], high[at], middle);
         below[at] = found.below;
         low_at[at] = found.low_at;
         above[at] = found.above;
@@ -75,12 +76,12 @@ KERNEL(activation_floor, (i64 kind, i64 n, const double* weight, const double* s
 
 // Strided.
 KERNEL(activation_pencil, (i64 kind, i64 samples, i64 n, const double* low, const double* high,
-                           const double* a, i64 a_size, const double* b, i64 b_size,
+                           const double* point, const double* a, i64 a_size, const double* b, i64 b_size,
                            const double* pieces, i64 parts, double* table, double* start)) {
     const Shapes shapes{(int)kind, a, b, a_size, b_size, Pieces{pieces, (int)parts}};
     for (i64 at = grid_first(); at < samples * n; at += grid_step()) {
         double numbers[PLANES];
-        start[at] = pencil_one(shapes.of(at % n), low[at], high[at], numbers);
+        start[at] = pencil_one(shapes.of(at % n), low[at], high[at], point[at], numbers);
         double* mine = table + at / n * PLANES * n + at % n;
         for (int k = 0; k < PLANES; ++k) mine[k * n] = numbers[k];
     }
@@ -95,7 +96,7 @@ KERNEL(deviation_lines, (i64 kind, i64 samples, i64 n, const double* low, const 
     const Shapes shapes{(int)kind, a, b, a_size, b_size, Pieces{pieces, (int)parts}};
     for (i64 at = grid_first(); at < samples * n; at += grid_step()) {
         const double p = point[at], v = value_at[at];
-        const Lines found = lines_one(shapes.of(at % n), low[at], high[at]);
+        const Lines found = lines_one(shapes.of(at % n), low[at], high[at], p);
         const double up = high[at] - p, down = p - low[at];
         const double apart = down > up ? down : up;
         const double move = (apart < 0.0 ? 0.0 : apart) * (1.0 + 2 * EPS) + fabs(p) * (2 * EPS);

@@ -127,8 +127,14 @@ __device__ inline double bends_of(const Pieces& pieces, double low, double high)
     return count == 1 ? first : 4.0;
 }
 
-OUTLINED Line line_below(const Shape& f, double w, double low, double high) {
-    const double middle = 0.5 * (low + high), touching = w * inner_slope(f, middle);
+// See PAST in relax_lines.py.
+__device__ inline double target_of(double low, double high, double point) {
+    const double middle = 0.5 * (low + high), past = middle + 0.4 * (middle - point);
+    return is_nan(past) ? middle : larger(low, smaller(past, high));
+}
+
+OUTLINED Line line_below(const Shape& f, double w, double low, double high, double target) {
+    const double touching = w * inner_slope(f, target);
     const double bends = bends_of(f.pieces, low, high), wide = high - low;
     const bool narrow = wide <= 1e-9 * (fabs(low) + fabs(high));
     double s;
@@ -142,22 +148,24 @@ OUTLINED Line line_below(const Shape& f, double w, double low, double high) {
     s = fabs(s) <= BIG ? s : 0.0;
     Line line{s, box_floor(f, w, s, 0.0, 0.0, low, high).bound};
     if (bends == 4.0 && !narrow) {
-        const double loss = w * value(f, middle) - (line.at + s * middle);
-        // a tangent at the middle that holds has the largest integral of all lines that do
+        const double loss = w * value(f, target) - (line.at + s * target);
+        // no line that holds is higher there than a tangent that does
         if (!(loss <= 1e-12 * fabs(s) * wide)) {
-            line = bridge(f, w, middle, low, high, line);
+            line = bridge(f, w, target, low, high, line);
         }
     }
     return Line{line.at > -INF ? line.slope : 0.0, line.at};
 }
 
-__device__ inline Lines lines_one(const Shape& f, double low, double high) {
+__device__ inline Lines lines_one(const Shape& f, double low, double high, double point) {
     if (!(low <= high && larger(fabs(low), fabs(high)) <= BIG) || f.pieces.count == 0) {
         return Lines{0.0, -INF, 0.0, INF};
     }
     if (f.kind == RELU) return leaky_lines(0.0, low, high);
     if (f.kind == LEAKY && fabs(f.a) <= BIG) return leaky_lines(f.a, low, high);
-    const Line below = line_below(f, 1.0, low, high), above = line_below(f, -1.0, low, high);
+    const double target = target_of(low, high, point);
+    const Line below = line_below(f, 1.0, low, high, target);
+    const Line above = line_below(f, -1.0, low, high, target);
     return Lines{below.slope, below.at, -above.slope, -above.at};
 }
 

@@ -86,9 +86,9 @@ def test_activation_backends_agree(name: str, seed: int, kind: tuple[str, float,
     low, high = boxes(rng, 7)
     code, numbers = ACTIVATIONS[kind[0]].code, arguments(*kind)
     twin, reference = backend(name), backend("reference")
-    found = twin.activation_pencil(code, low, high, *numbers)
-    same(found, reference.activation_pencil(code, low, high, *numbers))
     point, value, far = rng.standard_normal((3, *low.shape))
+    found = twin.activation_pencil(code, low, high, point, *numbers)
+    same(found, reference.activation_pencil(code, low, high, point, *numbers))
     for outward in (-1.0, 1.0):
         lines = (found[0][:, 0].copy(), found[0][:, 1].copy(), point, value, np.abs(far), outward)
         same(twin.shift_lines(*lines), reference.shift_lines(*lines))
@@ -104,7 +104,7 @@ def test_pencils_hold(name: str, seed: int, kind: tuple[str, float, float]) -> N
     rng = np.random.default_rng(seed)
     low, high = boxes(rng, 5)
     code, numbers = ACTIVATIONS[kind[0]].code, arguments(*kind)
-    table, start = backend(name).activation_pencil(code, low, high, *numbers)
+    table, start = backend(name).activation_pencil(code, low, high, 0.5 * (low + high), *numbers)
     lines = backend(name).activation_lines(code, low, high, *numbers)
     place = (2 * start).astype(int)[:, None]
     for side, slope, const in ((0, *lines[:2]), (6, *lines[2:])):
