@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -40,7 +41,6 @@ class Looked(NamedTuple):
 def frame_root(
     frame: Frame,
     label: torch.Tensor,
-    straight: torch.Tensor,
     steep: torch.Tensor,
     ahead: Ahead | None = None,
 ) -> Looked:
@@ -51,9 +51,9 @@ def frame_root(
     is found here is left there in place. Boxes that ``ahead`` estimates prove nothing.
     """
     eps, first = frame.eps, frame.eps
-    low = torch.full_like(eps, -torch.inf)
-    high, rise, fall = -low, straight.clone(), -straight
-    side, here = torch.zeros_like(eps), eps.log()
+    low, here = torch.full_like(eps, -torch.inf), eps.log()
+    high, side = -low, torch.zeros_like(eps)
+    rise, fall = torch.zeros_like(eps), torch.zeros_like(eps)
     proved, root = torch.zeros_like(eps), here
     before, before_gap = torch.full_like(eps, torch.nan), torch.full_like(eps, torch.nan)
     open_ = torch.ones_like(eps, dtype=torch.bool)
@@ -77,7 +77,7 @@ def frame_root(
         low, rise = torch.where(up, here, low), torch.where(up, gap, rise)
         high, fall = torch.where(up, high, here), torch.where(up, fall, gap)
         share = (rise / (rise - fall)).nan_to_num(0.5).clamp(INSIDE, 1 - INSIDE)
-        stride = (gap / steep).clamp(-_log(RETREAT), _log(STRIDE))
+        stride = (gap / steep).clamp(-math.log(RETREAT), math.log(STRIDE))
         enclosed = low.isfinite() & high.isfinite()
         further = torch.where(enclosed, low + share * (high - low), here + stride)
         # so near the root that a step along the slope is better than where it is enclosed
@@ -88,7 +88,7 @@ def frame_root(
         # a sample that is done keeps its root, whoever else is looked at
         root = torch.where(open_, further, root)
         near = torch.clamp(SHARE * (here - eps.log()).abs(), min=LOOK)
-        open_ &= ~((gap.abs() <= near) | (root < eps.log() + _log(LEAST)))
+        open_ &= ~((gap.abs() <= near) | (root < eps.log() + math.log(LEAST)))
         if not bool(open_.any()):
             break
         before, before_gap = here, gap
@@ -109,8 +109,4 @@ def _gap(ratio: torch.Tensor) -> torch.Tensor:
     """
     above = ratio.clamp(min=1.0).log()
     below = (2 - ratio.clamp(max=1.0)).log()
-    return (above - below).nan_to_num(-_log(1e6), 500.0, -_log(1e6))
-
-
-def _log(factor: float) -> float:
-    return float(torch.tensor(factor, dtype=torch.float64).log())
+    return (above - below).nan_to_num(-math.log(1e6), 500.0, -math.log(1e6))

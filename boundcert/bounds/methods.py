@@ -99,31 +99,31 @@ class Method:
     prepare: Callable[[Network, Norm, Limits, Clip | None], Bounder]
 
 
-def _walk(network: Network, norm: Norm, limits: Limits, clip: Clip | None) -> Bounder:
+def _walk(network: Network, norm: Norm, limits: Limits, clip: Clip | None = None) -> Bounder:
     from boundcert.bounds.walk import Walk
 
     return Walk(network, norm)
 
 
-def _relax(network: Network, norm: Norm, limits: Limits, clip: Clip | None) -> Bounder:
+def _relax(network: Network, norm: Norm, limits: Limits, clip: Clip | None = None) -> Bounder:
     from boundcert.bounds.relax import RELAX, Ladder
 
     return Ladder(network, norm, limits, (RELAX,), timed=False, clip=clip)
 
 
-def _optimize(network: Network, norm: Norm, limits: Limits, clip: Clip | None) -> Bounder:
+def _optimize(network: Network, norm: Norm, limits: Limits, clip: Clip | None = None) -> Bounder:
     from boundcert.bounds.relax import OPTIMIZE, RELAX, Ladder
 
     return Ladder(network, norm, limits, (RELAX, OPTIMIZE), timed=False, clip=clip)
 
 
-def _auto(network: Network, norm: Norm, limits: Limits, clip: Clip | None) -> Bounder:
+def _auto(network: Network, norm: Norm, limits: Limits, clip: Clip | None = None) -> Bounder:
     from boundcert.bounds.relax import OPTIMIZE, RELAX, Ladder
 
     return Ladder(network, norm, limits, (RELAX, OPTIMIZE), timed=True, clip=clip)
 
 
-def _peck2017(network: Network, norm: Norm, limits: Limits, clip: Clip | None) -> Bounder:
+def _peck2017(network: Network, norm: Norm, limits: Limits, clip: Clip | None = None) -> Bounder:
     from boundcert.bounds.peck2017 import Peck2017
 
     return Peck2017(network, norm)

@@ -88,7 +88,7 @@ def largest_radius(
         first = torch.maximum(straight * FIRST, best * ABOVE)
     first = problem.region.within(first)
     open_ = straight.isfinite() & (first > best) & first.isfinite()
-    search, rows = _Search(problem, label, straight, best, rung), torch.nonzero(open_).reshape(-1)
+    search, rows = _Search(problem, label, best, rung), torch.nonzero(open_).reshape(-1)
     if not rung.steps:
         scouting = clock.share(SCOUTING)
         search.run(rows, first, torch.float32, scouting)
@@ -100,7 +100,7 @@ def largest_radius(
 
 
 class _Search:
-    """Frames about the root of R(ε) = ε: the next is built where a secant in log ε, log R says.
+    """Frames about the root of R(ε) = ε: each is built where looks at the last one expect it.
 
     Attributes
     ----------
@@ -113,11 +113,10 @@ class _Search:
         self,
         problem: Problem,
         label: torch.Tensor,
-        straight: torch.Tensor,
         best: torch.Tensor,
         rung: Rung,
     ) -> None:
-        self.problem, self.label, self.straight, self.rung = problem, label, straight, rung
+        self.problem, self.label, self.rung = problem, label, rung
         self.best, self.guess = best, best
         self.steep = torch.full_like(best, STEEP_TUNED if rung.steps else STEEP)
         self.last = (torch.full_like(best, torch.nan), torch.full_like(best, torch.nan))
@@ -187,21 +186,21 @@ class _Search:
 
     def _root(self, frame: Frame, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(proved radius, estimated root), (B,) each, of a frame for some samples."""
-        label, straight, steep = self.label[rows], self.straight[rows], self.steep[rows]
+        label, steep = self.label[rows], self.steep[rows]
         if self.rung.steps:
             reached = reach_of(frame, label)
             root = self._straight_on(frame.eps, reached, rows)
         else:
             self.trend.add(rows, frame)
             ahead = partial(self.trend.box, rows=rows)
-            reached, _, root = frame_root(frame, label, straight, steep, ahead)
+            reached, _, root = frame_root(frame, label, steep, ahead)
             self.steep[rows] = steep
         proved = torch.minimum(frame.eps, reached)
         below = torch.nonzero(~(reached >= frame.eps)).reshape(-1)
         if frame.precision is torch.float64 and len(below):
             part = frame.take(below)
             steep = self.steep[rows[below]]
-            inside = frame_root(part, label[below], straight[below], steep)
+            inside = frame_root(part, label[below], steep)
             proved[below] = torch.fmax(proved[below], inside.proved)
             root[below] = torch.where(root[below].isfinite(), root[below], inside.root)
         return proved, root
