@@ -63,7 +63,8 @@ class Prefix:
             return None
         error = torch.linalg.vector_norm(point.deviation.flatten(1), dim=1)
         inflation = 1 + 2 * gamma(point.low[0].numel() + 32)
-        return (eps * self.columns[k] + error * inflation) * (1 + 8 * UNIT)
+        # squares that underflow are in the last summand
+        return (eps * self.columns[k] + error * inflation + 1e-140) * (1 + 8 * UNIT)
 
 
 def prefix(network: Network, norm: Norm) -> Prefix:

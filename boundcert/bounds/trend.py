@@ -22,7 +22,7 @@ class Trend:
 
     They follow a power of the radius closely, each entry with its own exponent, which two frames
     tell. Bounds in between or a little beyond are then known without carrying anything back, to
-    second order. These are estimates, which prove nothing: only frames in float32 take them.
+    second order. These are estimates, which prove nothing: they say where the next frame goes.
     """
 
     def __init__(self, count: int) -> None:
