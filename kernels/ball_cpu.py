@@ -65,6 +65,7 @@ _multiplier = search(_total)
 def pull_ball(rows, owner, origin, table, square):
     out = np.zeros_like(rows)
     rest, mass = np.empty(rows.shape[0]), np.empty(rows.shape[0])
+    multiplier = np.zeros(rows.shape[0])
     height, width = table.shape[3], table.shape[4]
     for r in prange(rows.shape[0]):
         s, top, left = owner[r], origin[r, 0], origin[r, 1]
@@ -111,7 +112,7 @@ def pull_ball(rows, owner, origin, table, square):
                 flat[place[i]] = g
             bound -= size * (count + 64) * EPS
             if bound > plain:
-                plain = bound
+                plain, multiplier[r] = bound, lam
             else:
                 for i in range(count):
                     flat[place[i]] = c[i] * t[i, 7]
@@ -122,4 +123,4 @@ def pull_ball(rows, owner, origin, table, square):
                 for x in range(x0, x1):
                     size += abs(out[r, k, y, x])
         mass[r] = size
-    return out, rest, mass
+    return out, rest, mass, multiplier

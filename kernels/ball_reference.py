@@ -55,7 +55,7 @@ _multiplier = search(_total)
 
 def pull_ball(
     rows: Array, owner: Array, origin: Array, table: Array, square: Array
-) -> tuple[Array, Array, Array]:
+) -> tuple[Array, Array, Array, Array]:
     """As ``pull_lines``, where ‖δ‖₂² ≤ square over the entries of a sample.
 
     For slopes g and a multiplier λ ≥ 0, c·δ_out ≥ g·δ + Σ_i min_{δ_i in box} (½λδ_i² + c_iδ_out,i
@@ -75,13 +75,14 @@ def pull_ball(
     -------
     out, rest, mass : as for ``pull_lines``; rest is rounded down where λ > 0: each term is off by
         less than 8·2⁻⁵² of what it adds up, and their sum by (entries + 8)·2⁻⁵².
+    multiplier : (R,) λ; 0 where the lines over the whole box are better.
     """
     rows = _inside(rows, origin, table.shape[3:])
     size = (rows.shape[2], rows.shape[3])
     flat = rows.reshape(len(rows), -1)
     columns = [_patches(table[:, m], owner, origin, size) for m in range(table.shape[1])]
     entries = np.stack([column.reshape(len(rows), -1) for column in columns], axis=2)
-    out, rest = flat.copy(), np.empty(len(rows))
+    out, rest, multiplier = flat.copy(), np.empty(len(rows)), np.zeros(len(rows))
     for r, (c, e) in enumerate(zip(flat, entries)):
         live = (c != 0) & ~np.isnan(c)
         up = c > 0
@@ -105,7 +106,7 @@ def pull_ball(
             loss = (0.5 * lam * budget + float(terms.sum())) * (len(w) + 64) * EPS
             bound = float(value.sum()) - 0.5 * lam * budget - loss
             if bound > plain:
-                plain = bound
+                plain, multiplier[r] = bound, lam
                 out[r, np.nonzero(chosen)[0]] = g
         rest[r] = total + plain
-    return out.reshape(rows.shape), rest, np.abs(out).sum(axis=1)
+    return out.reshape(rows.shape), rest, np.abs(out).sum(axis=1), multiplier

@@ -155,6 +155,25 @@ def ball_cases(seed: int) -> Iterator[Case]:
         yield "pull_ball", (rows, owner, origin, table, np.full(3, share))
 
 
+def dual_cases(seed: int) -> Iterator[Case]:
+    """The functions of :func:`ball_cases` with mixes of slopes, and multipliers of all sizes."""
+    rng = np.random.default_rng(5500 + seed)
+    _, (rows, owner, origin, table, _) = next(ball_cases(seed))
+    mix = rng.uniform(-0.5, 2.5, rows.shape)
+    if seed % 3 == 1:
+        mix[rng.random(rows.shape) < 0.1] = np.nan
+    multiplier = rng.choice([1e-6, 0.1, 1.0, 1e4, 0.0, np.inf, np.nan], len(rows))
+    yield "pull_dual", (rows, owner, origin, mix, multiplier, table, rng.uniform(0.0, 9.0, 3))
+
+
+def dual_gradient_cases(seed: int) -> Iterator[Case]:
+    rng = np.random.default_rng(5700 + seed)
+    for _, args in dual_cases(seed):
+        multiplier = rng.uniform(0.1, 5.0, len(args[0]))
+        back = rng.standard_normal(args[0].shape), rng.standard_normal(len(args[0]))
+        yield "dual_gradient", (*args[:4], multiplier, *args[5:], *back)
+
+
 def clip_arguments(seed: int, dtype: type, p: float) -> tuple[Any, ...]:
     """Those of ``clipped_norm``, for samples with entries at the sides of the box."""
     rng = np.random.default_rng(7000 + seed)

@@ -96,7 +96,7 @@ def test_ball_bounds_hold_and_beat_lines(name: str, seed: int, share: float) -> 
     table, point, f = table_of(rng, 3)
     widest = np.maximum(np.abs(table[:, 0]), np.abs(table[:, 1]))
     square = share * (widest.reshape(3, -1) ** 2).sum(axis=1)
-    out, rest, mass = backend(name).pull_ball(rows, owner, origin, table, square)
+    out, rest, mass, _ = backend(name).pull_ball(rows, owner, origin, table, square)
     lines = (np.ascontiguousarray(table[:, 11 + k]) for k in range(4))
     plain = backend(name).pull_lines(rows, owner, origin, *lines)
     assert (rest >= plain[1] - 1e-12).all()

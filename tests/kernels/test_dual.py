@@ -1,0 +1,103 @@
+"""Dual bounds with given slopes and multipliers: twins agree, bounds hold, gradients are theirs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from boundcert.kernels import available, backend
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernel_cases import SEEDS, agree, dual_cases, dual_gradient_cases
+from row_cases import seeds
+
+from examples import examples
+
+BACKENDS = [name for name in available() if name != "reference"]
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_backends_agree(name: str, seed: int) -> None:
+    agree(backend(name), dual_cases(seed), 1e-11, 1e-11)
+    agree(backend(name), dual_gradient_cases(seed), 1e-11, 1e-11)
+
+
+def arguments(seed: int, level: float) -> tuple[Any, ...]:
+    """Those of ``pull_dual`` without nans, at multipliers of a size."""
+    for _, args in dual_cases(3 * seed):
+        rows, owner, origin, mix, lam, table, square = args
+        return rows, owner, origin, np.nan_to_num(mix), np.full_like(lam, level), table, square
+    raise AssertionError
+
+
+@pytest.mark.parametrize("name", ["reference", *BACKENDS])
+@settings(max_examples=examples(40), deadline=None)
+@given(seed=seeds, level=st.sampled_from([1e-4, 0.1, 1.0, 30.0]))
+def test_bounds_hold(name: str, seed: int, level: float) -> None:
+    """c·δ_out ≥ out·δ + rest for δ in box and ball, whatever the slopes and the multiplier."""
+    args = arguments(seed, level)
+    rows, owner, origin, _, _, table, square = args
+    out, rest, mass = backend(name).pull_dual(*args)
+    assert (mass >= np.abs(out).sum(axis=(1, 2, 3)) * (1 - 1e-12)).all()
+    rng = np.random.default_rng(seed)
+    for trial in range(20):
+        share = rng.random(table[:, 0].shape)
+        delta = table[:, 0] + (share if trial % 3 else share.round()) * (table[:, 1] - table[:, 0])
+        length = np.sqrt((delta**2).sum(axis=(1, 2, 3)))
+        delta *= np.minimum(1.0, np.sqrt(square) / np.maximum(length, 1e-300))[:, None, None, None]
+        # of an entry with one line over the whole box that is all there is
+        left, whole = delta <= table[:, 2], table[:, 12] == table[:, 14]
+        lines = [table[:, k] * delta + table[:, k + 1] for k in (3, 5, 11)]
+        moved = np.where(whole, lines[2], np.where(left, *lines[:2]))
+        for r in range(len(rows)):
+            total = 0.0
+            for k, y, x in np.ndindex(rows.shape[1:]):
+                v, u = origin[r, 0] + y, origin[r, 1] + x
+                if 0 <= v < table.shape[3] and 0 <= u < table.shape[4]:
+                    at = (owner[r], k, v, u)
+                    total += rows[r, k, y, x] * moved[at] - out[r, k, y, x] * delta[at]
+            assert total >= rest[r] - 1e-10
+
+
+@pytest.mark.parametrize("name", ["reference", *BACKENDS])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_the_search_of_pull_ball_found_is_found_again(name: str, seed: int) -> None:
+    """With its multiplier and its slopes the bound is the same."""
+    kernels = backend(name)
+    rows, owner, origin, _, _, table, square = arguments(seed, 1.0)
+    out, rest, _, lam = kernels.pull_ball(rows, owner, origin, table, square)
+    with np.errstate(all="ignore"):
+        slope = np.nan_to_num(out / rows)
+    # the two slopes of ball_cases' functions are the same everywhere
+    ends = np.sort([table[0, 3].flat[0], table[0, 5].flat[0]])
+    mix = 2 * (slope - ends[0]) / (ends[1] - ends[0])
+    again = kernels.pull_dual(rows, owner, origin, mix, lam, table, square)[1]
+    np.testing.assert_allclose(again[lam > 0], rest[lam > 0], rtol=1e-9, atol=1e-9)
+    assert np.isneginf(again[lam == 0]).all()
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@settings(max_examples=examples(20), deadline=None)
+@given(seed=seeds)
+def test_the_gradient_is_that_of_the_bound(name: str, seed: int) -> None:
+    kernels, rng = backend(name), np.random.default_rng(seed)
+    rows, owner, origin, mix, lam, table, square = arguments(seed, 0.7)
+    mix = rng.uniform(0.1, 1.9, mix.shape)
+    back, weight = rng.standard_normal(rows.shape), rng.standard_normal(len(rows))
+
+    def value(rows: np.ndarray, mix: np.ndarray, lam: np.ndarray) -> np.ndarray:
+        out, rest, _ = kernels.pull_dual(rows, owner, origin, mix, lam, table, square)
+        return (out * back).sum(axis=(1, 2, 3)) + rest * weight
+
+    move, turn = rng.standard_normal(rows.shape) * rows, rng.standard_normal(rows.shape)
+    lift = rng.standard_normal(len(rows))
+    found = kernels.dual_gradient(rows, owner, origin, mix, lam, table, square, back, weight)
+    step = 1e-7
+    ends = [
+        value(rows + sign * step * move, mix + sign * step * turn, lam + sign * step * lift)
+        for sign in (1, -1)
+    ]
+    exact = (found[0] * move + found[1] * turn).sum(axis=(1, 2, 3)) + found[2] * lift
+    np.testing.assert_allclose((ends[0] - ends[1]) / (2 * step), exact, rtol=1e-4, atol=1e-4)
