@@ -32,7 +32,9 @@ def _slope(mix: Array, left: Array, right: Array) -> tuple[Array, Array]:
     return least + gain * bounded, gain
 
 
-def _lowest(c: Array, g: Array, lam: Array, columns: list[Array]) -> tuple[Array, Array, Array]:
+def _lowest(
+    c: Array, g: Array, lam: Array | float, columns: list[Array]
+) -> tuple[Array, Array, Array]:
     """The least of ½λδ² + c·line(δ) − gδ over both parts, where it is, and the line there."""
     low, high, split, left, left_at, right, right_at = columns[:7]
     found = []
@@ -46,11 +48,11 @@ def _lowest(c: Array, g: Array, lam: Array, columns: list[Array]) -> tuple[Array
     (one, at, line), (other, at_other, line_other) = found
     one = np.where(low <= split, one, np.inf)
     # a comparison would lose a nan, which bounds nothing
-    take = ((high > split) | np.isinf(one)) & ~(one <= other)
+    take = ((high > split) | (one == np.inf)) & ~(one <= other)
     nothing = np.isnan(low) | np.isnan(high) | np.isnan(split)
     value = np.where(nothing, -np.inf, np.where(take, other, one))
-    found = (np.where(take, at_other, at), np.where(take, line_other, line))
-    return value, *(np.where(nothing, 0.0, x) for x in found)
+    at, line = np.where(take, at_other, at), np.where(take, line_other, line)
+    return value, np.where(nothing, 0.0, at), np.where(nothing, 0.0, line)
 
 
 def pull_dual(
@@ -77,8 +79,9 @@ def pull_dual(
     Returns
     -------
     out, rest, mass : as for ``pull_ball``: ``out`` is the g that the rest was computed with, so
-        that rounding a slope costs nothing. Each term is off by less than 8·2⁻⁵² of what it adds
-        up, and their sum by (entries + 8)·2⁻⁵².
+        that rounding a slope costs nothing, but where lines are exact, whose constants pay for it
+        as for ``pull_lines``. Each term is off by less than 8·2⁻⁵² of what it adds up, and their
+        sum by (entries + 8)·2⁻⁵².
     """
     rows = _inside(rows, origin, table.shape[3:])
     out, rest = rows.copy(), np.empty(len(rows))

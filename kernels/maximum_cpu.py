@@ -43,6 +43,7 @@ _multiplier = search(_total)
 def pull_maximum(rows, owner, origin, taps, lines, windows, square):
     tap, out = np.zeros(rows.shape, dtype=np.int64), np.zeros_like(rows)
     rest, mass = np.empty(rows.shape[0]), np.empty(rows.shape[0])
+    multiplier = np.zeros(rows.shape[0])
     height, width, entries = windows.shape[2], windows.shape[3], windows.shape[4]
     for r in prange(rows.shape[0]):
         s, top, left = owner[r], origin[r, 0], origin[r, 1]
@@ -84,7 +85,7 @@ def pull_maximum(rows, owner, origin, taps, lines, windows, square):
                 size += 2 * weight[i] * far + lam * far * far + abs(plain[i])
             found -= size * (count + 64) * 2 * EPS
             if found > bound:
-                bound = found
+                bound, multiplier[r] = found, lam
                 to_tap, to_out = tap[r].reshape(-1), out[r].reshape(-1)
                 for i in range(count):
                     if _floor(weight[i], lam, boxes[i], peak[i]) > plain[i]:
@@ -96,4 +97,4 @@ def pull_maximum(rows, owner, origin, taps, lines, windows, square):
         for c in out[r].reshape(-1):
             size += abs(c)
         mass[r] = size
-    return tap, out, rest, mass
+    return tap, out, rest, mass, multiplier

@@ -28,7 +28,8 @@ def _floors(weight: Array, lam: float, windows: Array, peak: Array) -> Array:
     mine = np.clip(-weight / lam, low[number, peak], high[number, peak])
     back = 0.5 * lam * mine * mine + weight * mine
     terms[number, peak] = np.inf
-    return np.minimum(0.0, back + terms.min(axis=1, initial=np.inf))
+    found = np.minimum(0.0, back + terms.min(axis=1, initial=np.inf))
+    return np.where(np.isnan(windows).any(axis=(1, 2)), -np.inf, found)
 
 
 def _total(
@@ -49,7 +50,7 @@ def pull_maximum(
     lines: Array,
     windows: Array,
     square: Array,
-) -> tuple[Array, Array, Array, Array]:
+) -> tuple[Array, Array, Array, Array, Array]:
     """Coefficients of window maxima, each moved to one entry of its window.
 
     With c > 0, max_j z_j ≥ z_i for the entry i with the greatest low end. With c < 0 either a line
@@ -61,7 +62,7 @@ def pull_maximum(
                                  + min_{δ_m} (½λδ_m² + |c|δ_m)),
 
     of which ½λ·square is to be taken for all of them together. λ is searched row by row; each
-    window takes the better of the two.
+    window takes the better of the two, the line where one of its numbers is nan.
 
     Parameters
     ----------
@@ -76,7 +77,7 @@ def pull_maximum(
     Returns
     -------
     tap (R, C, h, w) int64, out (R, C, h, w) : where coefficients go, and what they become.
-    rest, mass : (R,) as for ``pull_ball``.
+    rest, mass, multiplier : (R,) as for ``pull_ball``.
     """
     rows = _inside(rows, origin, taps.shape[3:])
     size = rows.shape[2:]
@@ -91,7 +92,7 @@ def pull_maximum(
     cut = _patches(planes, owner, origin, size).reshape(len(rows), entries, 3, -1)
     tap = np.where(flat > 0, which[LEAST], which[MOST])
     out = np.where(flat > 0, flat, np.where(flat < 0, flat * slope, flat))
-    rest = np.empty(len(rows))
+    rest, multiplier = np.empty(len(rows)), np.zeros(len(rows))
     for r, c in enumerate(flat):
         over = c < 0
         live = c > 0
@@ -105,14 +106,17 @@ def pull_maximum(
         if chosen > 0.0:
             floors = _floors(weight, chosen, box, peak)
             reach = np.where(np.isfinite(box[..., 0]), np.abs(box[..., 1:]).max(axis=2), 0.0)
+            # a window that is lost keeps its line
+            reach = np.nan_to_num(reach, nan=0.0)
             far = reach.max(axis=1, initial=0.0)
             terms = 2 * weight * far + chosen * far * far + np.abs(plain)
             loss = (0.5 * chosen * budget + float(terms.sum())) * (len(weight) + 64) * 2 * EPS
             found = float(np.maximum(plain, floors).sum()) - 0.5 * chosen * budget - loss
             if found > bound:
-                bound = found
+                bound, multiplier[r] = found, chosen
                 taken = np.nonzero(over)[0][floors > plain]
                 tap[r, taken], out[r, taken] = which[PEAK][r][taken], c[taken]
         rest[r] = total + bound
     shape = rows.shape
-    return tap.reshape(shape), out.reshape(shape), rest, np.abs(out).sum(axis=1)
+    mass = np.abs(out).sum(axis=1)
+    return tap.reshape(shape), out.reshape(shape), rest, mass, multiplier

@@ -13,7 +13,7 @@ from boundcert.layers.base import Layer
 from boundcert.layers.max_pool import MaxPool
 from boundcert.layers.merge import Add, Concat
 from boundcert.layers.product import Product
-from boundcert.layers.relaxation import Box
+from boundcert.layers.relaxation import Box, Choice, Relaxation
 from boundcert.layers.rows import Rows, plane_of
 
 #: Room for the rounding of the test's own sums, in units of what they add up.
@@ -82,6 +82,19 @@ def some_rows(
     rows = Rows(values, values.abs().flatten(1).sum(dim=1) * (1 + 1e-9), owner, origin, False)
     on_plane = rows.patches(torch.ones(1, *shape, dtype=torch.float64))
     return rows.with_values(values * on_plane, rows.mass)
+
+
+def some_choice(
+    rng: np.random.Generator, relaxation: Relaxation, rows: Rows, ball: bool = False
+) -> Choice:
+    """Random lines for rows; with a ball random slopes and multipliers for most of them, too."""
+    mix = torch.from_numpy(rng.uniform(-0.3, 2.3, rows.values.shape)).float()
+    if not ball:
+        return Choice(mix)
+    level = relaxation.start(rows).level
+    level = torch.zeros(len(rows), dtype=torch.float64) if level is None else level
+    level = level + torch.from_numpy(rng.standard_normal(len(rows))) * 2
+    return Choice(mix, level, torch.from_numpy(rng.random(len(rows)) < 0.8))
 
 
 def exact(layer: Layer, points: list[torch.Tensor]) -> np.ndarray:

@@ -208,3 +208,19 @@ def maximum_cases(seed: int) -> Iterator[Case]:
     for share in (1e-3, 0.1, 1.0, 1e3, 0.0, np.inf):
         args = (np.stack(best, axis=1), lines, windows, np.full(3, share))
         yield "pull_maximum", (rows, owner, origin, *args)
+
+
+def dual_maximum_cases(seed: int) -> Iterator[Case]:
+    """The windows of :func:`maximum_cases` with multipliers of all sizes."""
+    rng = np.random.default_rng(6500 + seed)
+    _, args = next(maximum_cases(seed))
+    multiplier = rng.choice([1e-6, 0.1, 1.0, 1e4, 0.0, np.inf, np.nan], len(args[0]))
+    yield "pull_dual_maximum", (*args[:3], multiplier, *args[3:-1], rng.uniform(0.0, 9.0, 3))
+
+
+def dual_maximum_gradient_cases(seed: int) -> Iterator[Case]:
+    rng = np.random.default_rng(6700 + seed)
+    for _, args in dual_maximum_cases(seed):
+        multiplier = rng.uniform(0.1, 5.0, len(args[0]))
+        back = rng.standard_normal(args[0].shape), rng.standard_normal(len(args[0]))
+        yield "dual_maximum_gradient", (*args[:3], multiplier, *args[4:], *back)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 
 from boundcert.kernels import backend
 from boundcert.layers.base import UNIT, numel
-from boundcert.layers.relaxation import Box, Loss, Relaxation, down
+from boundcert.layers.relaxation import Box, Choice, Loss, Relaxation, down
 from boundcert.layers.rows import Rows, array, plane_of
 from boundcert.layers.spectral import gamma
 from boundcert.network.graph import Network
@@ -57,20 +57,31 @@ class Carried(NamedTuple):
 
 
 class Choices:
-    """Which lines rows take, by node: mixes (R, C, h, w) in [0, 2], made when first asked for."""
+    """What rows choose, by node, made when first asked for."""
 
     def __init__(self) -> None:
-        self.mixes: dict[int, torch.Tensor] = {}
+        self.nodes: dict[int, Choice] = {}
 
     def pull(
         self, node: int, relaxation: Relaxation, rows: Rows
     ) -> tuple[tuple[Rows, ...], torch.Tensor]:
-        """The relaxation's operands' rows and rest, with the lines chosen at this node."""
+        """The relaxation's operands' rows and rest, with what was chosen at this node."""
         if not relaxation.free:
             return relaxation.by_lines(rows)
-        if node not in self.mixes:
-            self.mixes[node] = relaxation.start(rows).to(torch.float32).requires_grad_()
-        return relaxation.mixed(rows, self.mixes[node])
+        if node not in self.nodes:
+            plain = rows.with_values(rows.values.detach(), rows.mass)
+            self.nodes[node] = _taped(relaxation.start(plain))
+        return relaxation.mixed(rows, self.nodes[node])
+
+
+def _taped(choice: Choice) -> Choice:
+    """The same numbers on a tape, mixes in float32."""
+    mix, level = choice.mix, choice.level
+    return replace(
+        choice,
+        mix=None if mix is None else mix.detach().to(torch.float32).requires_grad_(),
+        level=None if level is None else level.detach().requires_grad_(),
+    )
 
 
 def _below(node: int, relaxation: Relaxation, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:

@@ -22,7 +22,12 @@ from boundcert.norms import Norm
 BATCH = 32
 
 
-RELAX, OPTIMIZE = Rung("relax"), Rung("optimize", ball=True, steps=6)
+#: The best multipliers for a few slopes cost little, and tell the ascent where to begin.
+RELAX, DUAL, OPTIMIZE = (
+    Rung("relax"),
+    Rung("optimize", ball=True),
+    Rung("optimize", ball=True, steps=12),
+)
 
 
 class Ladder:

@@ -38,6 +38,9 @@ BEYOND = 1.1
 HIGHER, HIGHER_LINF = 1.15, 1.05
 #: A radius that is so little above what is known: a frame there that finds less is the last.
 HOPELESS = 1.002
+#: An ascent that proved less than is known is tried again between there and where it was, at this
+#: share of the way; what it proves this little below its own radius is about its root.
+BACK, NEARER = 1 / 3, 0.99
 #: With so many frames of ascent in mind the time left is shared out; a step of the ascent takes so
 #: many times a plain frame; fewer steps are not worth it.
 TUNED_FRAMES, STEP_COST, LEAST_STEPS = 1.5, 1.6, 2
@@ -80,8 +83,10 @@ def largest_radius(
     frame proves.
     """
     best = known.clone()
+    if rung.ball and not rung.steps and problem.norm is Norm.LINF:
+        return best  # multipliers have nothing to see where all entries may be far out together
     straight = reach_of(Frame.build(problem, torch.zeros_like(known)), label)
-    if rung.steps:
+    if rung.ball:
         higher = HIGHER_LINF if problem.norm is Norm.LINF else HIGHER
         first = torch.where(best > 0, best * higher, straight * FIRST)
     else:
@@ -146,7 +151,12 @@ class _Search:
                 self.best[rows] = torch.fmax(known, proved)
             self.seen[rows] |= root.isfinite() & (root > 0)
             root = root.nan_to_num(0.0)
-            if proves:
+            if tuned:
+                # bounds for a smaller radius may do better there than these say
+                met = self.best[rows] >= torch.maximum(root, eps * NEARER) * (1 - GAP)
+                between = self.best[rows] ** (1 - BACK) * eps**BACK
+                root = torch.where(root > self.best[rows], root, between)
+            elif proves:
                 met = (root > 0) & (self.best[rows] >= root * (1 - GAP))
             else:
                 met = (root <= eps * (1 + SCOUTED)) & (root >= eps * (1 - SCOUTED))
@@ -179,7 +189,6 @@ class _Search:
                 raise OutOfTime
             steps = int(min(steps, afforded))
             clock.reserve = RESERVE * clock.frame * len(rows)
-        # multipliers have nothing to see where all entries may be far out together
         ball = self.rung.ball and self.problem.norm is not Norm.LINF
         problem = self.problem.take(rows)
         return Frame.build(problem, eps, ball, clock, precision, steps)

@@ -1,12 +1,13 @@
-"""Lines chosen by gradient ascent, each row for itself.
+"""Lines, slopes and multipliers chosen by gradient ascent, each row for itself.
 
-Whatever lines a row takes, its bound holds: the ascent decides how tight it is, not whether it is
+Whatever a row takes, its bound holds: the ascent decides how tight it is, not whether it is
 true. So it runs in float32, and what it finds is carried back once more off the tape.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 
@@ -14,8 +15,9 @@ from boundcert.bounds.backward import Choices
 from boundcert.bounds.region import Region
 from boundcert.layers.rows import Rows
 
-#: First step in a mix, and what is left of it after each.
-RATE, DECAY = 1.5, 0.9
+#: First step in the mix of lines, of slopes beside a multiplier, and in a multiplier's logarithm;
+#: what is left of a step after each.
+RATE, RATE_DUAL, RATE_LEVEL, DECAY = 1.5, 0.5, 0.5, 0.9
 #: Decay of the running means of gradients and of their squares (Adam, arXiv 1412.6980).
 MEAN, SQUARE = 0.8, 0.9
 
@@ -33,35 +35,71 @@ def tune(
     pull : carries the rows back, on a tape.
     shape : of the input.
     """
-    choices, best, kept = Choices(), None, {}
-    means: dict[int, torch.Tensor] = {}
-    squares: dict[int, torch.Tensor] = {}
+    choices, best = Choices(), None
+    ways: list[_Way] = []
     for step in range(steps + 1):
         with torch.enable_grad():
             rows, rest = pull(choices)
-            mixes = list(choices.mixes.values())
+            ways = ways or [way for node in choices.nodes for way in _ways(choices, node)]
             value = rest - region.drop(rows, eps, shape)
-            if not mixes or not value.requires_grad:
+            if not ways or not value.requires_grad:
                 return None
-            grads = torch.autograd.grad(value.sum(), mixes, allow_unused=True)
+            places = [way.place(choices) for way in ways]
+            grads = torch.autograd.grad(value.sum(), places, allow_unused=True)
         now = value.detach().nan_to_num(-torch.inf)
         better = torch.ones_like(now, dtype=torch.bool) if best is None else now > best
         best = now if best is None else torch.where(better, now, best)
-        for (node, mix), grad in zip(choices.mixes.items(), grads):
-            if node not in kept:
-                kept[node] = mix.detach().clone()
-                means[node], squares[node] = torch.zeros_like(mix), torch.zeros_like(mix)
-            kept[node][better] = mix.detach()[better]
-            if grad is None or step == steps:
-                continue
-            grad = grad.nan_to_num(0.0, 0.0, 0.0)
-            mean = means[node].mul_(MEAN).add_(grad, alpha=1 - MEAN)
-            square = squares[node].mul_(SQUARE).addcmul_(grad, grad, value=1 - SQUARE)
-            scale = (
-                RATE * DECAY**step * (1 - SQUARE ** (step + 1)) ** 0.5 / (1 - MEAN ** (step + 1))
-            )
-            moved = mix.detach() + scale * mean / (square.sqrt() + 1e-30)
-            choices.mixes[node] = moved.clamp_(0.0, 2.0).requires_grad_()
-    found = Choices()
-    found.mixes = kept
-    return found
+        for way, place, grad in zip(ways, places, grads):
+            way.best[better] = place.detach()[better]
+            if grad is not None and step < steps:
+                way.step(choices, grad.nan_to_num(0.0, 0.0, 0.0), step)
+    for way in ways:
+        way.set(choices, way.best)
+    return choices
+
+
+class _Way:
+    """One kind of numbers that rows choose at a node, and where the ascent of them is.
+
+    Attributes
+    ----------
+    best : the best numbers met, row by row.
+    """
+
+    def __init__(
+        self, choices: Choices, node: int, kind: str, rate: torch.Tensor | float, most: float
+    ) -> None:
+        self.node, self.kind, self.rate, self.most = node, kind, rate, most
+        self.best = self.place(choices).detach().clone()
+        self.mean, self.square = torch.zeros_like(self.best), torch.zeros_like(self.best)
+
+    def place(self, choices: Choices) -> torch.Tensor:
+        """The numbers that are chosen now."""
+        found: torch.Tensor = getattr(choices.nodes[self.node], self.kind)
+        return found
+
+    def set(self, choices: Choices, place: torch.Tensor) -> None:
+        """Choose other numbers."""
+        choices.nodes[self.node] = replace(choices.nodes[self.node], **{self.kind: place})
+
+    def step(self, choices: Choices, grad: torch.Tensor, step: int) -> None:
+        """One step of Adam upward."""
+        mean = self.mean.mul_(MEAN).add_(grad, alpha=1 - MEAN)
+        square = self.square.mul_(SQUARE).addcmul_(grad, grad, value=1 - SQUARE)
+        scale = DECAY**step * (1 - SQUARE ** (step + 1)) ** 0.5 / (1 - MEAN ** (step + 1))
+        moved = self.place(choices).detach() + self.rate * scale * mean / (square.sqrt() + 1e-30)
+        least = 0.0 if self.kind == "mix" else -self.most
+        self.set(choices, moved.clamp_(least, self.most).requires_grad_())
+
+
+def _ways(choices: Choices, node: int) -> Iterator[_Way]:
+    """The ways that an ascent may go at a node."""
+    choice = choices.nodes[node]
+    if choice.mix is not None:
+        rate: torch.Tensor | float = RATE
+        if choice.dual is not None:
+            wide = choice.dual.reshape(-1, *([1] * (choice.mix.dim() - 1)))
+            rate = torch.where(wide, RATE_DUAL, RATE)
+        yield _Way(choices, node, "mix", rate, 2.0)
+    if choice.level is not None:
+        yield _Way(choices, node, "level", RATE_LEVEL, torch.inf)

@@ -17,10 +17,12 @@ import numpy as np
 import torch
 
 from boundcert.kernels import backend
+from boundcert.kernels.ball_reference import ABOVE, BELOW
 from boundcert.layers.base import UNIT
 from boundcert.layers.lines import Lines, shifted
-from boundcert.layers.relaxation import NUDGE, Box
+from boundcert.layers.relaxation import NUDGE, Box, Choice, shared_out
 from boundcert.layers.rows import Rows, array, planes, up
+from boundcert.layers.tape import Dual
 
 #: Lines below and above over a box: slope and constant, slope and constant.
 LinesOf = tuple[torch.Tensor, ...]
@@ -28,6 +30,9 @@ LinesOf = tuple[torch.Tensor, ...]
 
 class Ball(Lines):
     """Lines on the box where no multiplier does better, else the dual bound above.
+
+    An ascent moves slopes and multipliers of the rows for which some multiplier does, and chooses
+    lines for the others.
 
     Parameters
     ----------
@@ -68,11 +73,51 @@ class Ball(Lines):
         self.square = array(torch.where(square.isfinite(), square, torch.inf))
 
     def below(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
-        out, rest, mass = (
-            torch.from_numpy(part)
-            for part in backend().pull_ball(
-                array(rows.values), *rows.place(), self.table, self.square
-            )
-        )
+        out, rest, mass, _ = self._searched(rows)
         found = rows.with_values(out, up(mass))
         return (found,), rest - self.dust[rows.owner]
+
+    def _searched(self, rows: Rows) -> tuple[torch.Tensor, ...]:
+        arrays = (array(rows.values), *rows.place(), self.table, self.square)
+        return tuple(torch.from_numpy(part) for part in backend().pull_ball(*arrays))
+
+    def start(self, rows: Rows) -> Choice:
+        lines = super().start(rows)
+        out, _, _, multiplier = self._searched(rows)
+        dual = multiplier > 0
+        if not bool(dual.any()):
+            return lines
+        slope = (out / rows.values).double()
+        left, right = (self._side(rows, column) for column in (0, 2))
+        mix = 2 * (slope - torch.minimum(left, right)) / (right - left).abs()
+        # entries without coefficients or without a choice of slopes may be anywhere
+        mix = mix.nan_to_num(1.0, 2.0, 0.0).clamp(0.0, 2.0)
+        wide = dual[:, None, None, None]
+        level = torch.where(dual, multiplier, 1.0).log2() / 2
+        assert lines.mix is not None
+        return Choice(torch.where(wide, mix, lines.mix), level, dual)
+
+    def _side(self, rows: Rows, column: int) -> torch.Tensor:
+        """(R, C, h, w) a column of the lines below where coefficients are positive, else above."""
+        below, above = (
+            rows.patches(torch.from_numpy(self.table[:, None, side + column]))
+            for side in (BELOW, ABOVE)
+        )
+        return torch.where(rows.values > 0, below, above)
+
+    def mixed(self, rows: Rows, choice: Choice) -> tuple[tuple[Rows, ...], torch.Tensor]:
+        return shared_out(rows, choice, super().mixed, self._dual)
+
+    def _dual(self, rows: Rows, choice: Choice) -> tuple[tuple[Rows, ...], torch.Tensor]:
+        """The dual bound with the slopes and multipliers chosen."""
+        assert choice.mix is not None
+        multiplier = choice.multiplier
+        if choice.mix.requires_grad:
+            out, rest = Dual.apply(
+                rows.values, choice.mix, multiplier, *rows.place(), self.table, self.square
+            )
+            return (rows.with_values(out, rows.mass),), rest - self.dust[rows.owner]
+        arrays = (array(rows.values), *rows.place(), array(choice.mix), array(multiplier))
+        found = backend().pull_dual(*arrays, self.table, self.square)
+        out, rest, mass = (torch.from_numpy(part) for part in found)
+        return (rows.with_values(out, up(mass)),), rest - self.dust[rows.owner]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from boundcert.kernels import backend
-from boundcert.layers.relaxation import Box, Relaxation, dust, largest
+from boundcert.layers.relaxation import Box, Choice, Relaxation, dust, largest
 from boundcert.layers.rows import Rows, array, plane_of, planes, up
 from boundcert.layers.tape import Pencilled
 
@@ -69,11 +69,12 @@ class Lines(Relaxation):
             parts += [planes(slope), planes(moved)]
         return np.ascontiguousarray(np.stack(parts, axis=1)), start
 
-    def start(self, rows: Rows) -> torch.Tensor:
-        return rows.patches(self._pencil[1])
+    def start(self, rows: Rows) -> Choice:
+        return Choice(rows.patches(self._pencil[1]))
 
-    def mixed(self, rows: Rows, mix: torch.Tensor) -> tuple[tuple[Rows, ...], torch.Tensor]:
-        out, rest = mixed(rows, mix, self._pencil[0])
+    def mixed(self, rows: Rows, choice: Choice) -> tuple[tuple[Rows, ...], torch.Tensor]:
+        assert choice.mix is not None
+        out, rest = mixed(rows, choice.mix, self._pencil[0])
         return (out,), rest - self.dust[rows.owner]
 
     def loose(self) -> tuple[torch.Tensor | None, ...]:

@@ -13,9 +13,10 @@ from boundcert.kernels.maximum_reference import LEAST, MOST
 from boundcert.kernels.window_reference import BEHIND, FIRST, TIED
 from boundcert.layers.base import UNIT, numel
 from boundcert.layers.lines import pulled
-from boundcert.layers.relaxation import NUDGE, Box, Loss, Relaxation, largest
+from boundcert.layers.relaxation import NUDGE, Box, Choice, Loss, Relaxation, largest, shared_out
 from boundcert.layers.rows import Rows, array, plane_of, up
 from boundcert.layers.spectral import gamma
+from boundcert.layers.tape import DualMaximum
 from boundcert.layers.windows import Windows
 
 
@@ -23,7 +24,7 @@ class WindowMaximum(Relaxation):
     """max_j z_j over windows of boxes: the lines of the kernel ``window_lines``, proved there.
 
     Where the operand's 2-norm is bounded, too, windows may take the dual bound of the kernel
-    ``pull_maximum`` instead.
+    ``pull_maximum`` instead; an ascent moves the multipliers of rows that do.
 
     Parameters
     ----------
@@ -64,15 +65,39 @@ class WindowMaximum(Relaxation):
     def below(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
         if self.square is None:
             return self.by_lines(rows)
-        arrays = (
-            array(rows.values),
-            *rows.place(),
-            self._taps,
-            self._lines,
-            self._ball,
-            self.square,
-        )
-        tap, out, rest, mass = (torch.from_numpy(x) for x in backend().pull_maximum(*arrays))
+        tap, out, rest, mass, _ = self._searched(rows)
+        return self._scattered(tap, rows.with_values(out, up(mass)), rest)
+
+    def _searched(self, rows: Rows) -> tuple[torch.Tensor, ...]:
+        arrays = (array(rows.values), *rows.place(), *self._over)
+        return tuple(torch.from_numpy(x) for x in backend().pull_maximum(*arrays))
+
+    @property
+    def free(self) -> bool:
+        return self.square is not None
+
+    def start(self, rows: Rows) -> Choice:
+        multiplier = self._searched(rows)[-1]
+        dual = multiplier > 0
+        if not bool(dual.any()):
+            return Choice()
+        return Choice(level=torch.where(dual, multiplier, 1.0).log2() / 2, dual=dual)
+
+    def mixed(self, rows: Rows, choice: Choice) -> tuple[tuple[Rows, ...], torch.Tensor]:
+        return shared_out(rows, choice, self._lines_of, self._dual)
+
+    def _lines_of(self, rows: Rows, _: Choice) -> tuple[tuple[Rows, ...], torch.Tensor]:
+        return self.by_lines(rows)
+
+    def _dual(self, rows: Rows, choice: Choice) -> tuple[tuple[Rows, ...], torch.Tensor]:
+        """The dual bound with the multipliers chosen."""
+        multiplier = choice.multiplier
+        if multiplier.requires_grad:
+            tap, out, rest = DualMaximum.apply(rows.values, multiplier, *rows.place(), *self._over)
+            return self._scattered(tap, rows.with_values(out, rows.mass), rest)
+        arrays = (array(rows.values), *rows.place(), array(multiplier), *self._over)
+        found = backend().pull_dual_maximum(*arrays)
+        tap, out, rest, mass = (torch.from_numpy(x) for x in found)
         return self._scattered(tap, rows.with_values(out, up(mass)), rest)
 
     def by_lines(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
@@ -116,6 +141,12 @@ class WindowMaximum(Relaxation):
         total = values.new_zeros(*values.shape[:2], size[0] * size[1]).scatter_add(2, index, values)
         first = out.origin * torch.tensor(w.stride) - torch.tensor(w.before)
         return Rows(total.unflatten(2, size), out.mass, out.owner, first, False)
+
+    @property
+    def _over(self) -> tuple[np.ndarray, ...]:
+        """What the kernels take that see the ball."""
+        assert self.square is not None
+        return self._taps, self._lines, self._ball, self.square
 
     @cached_property
     def _ball(self) -> np.ndarray:

@@ -12,6 +12,7 @@ all rounding included: c_k are the numbers computed, and the rest pays for what 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -91,6 +92,33 @@ def largest(x: torch.Tensor) -> torch.Tensor:
     return x.flatten(1).amax(dim=1) if x[0].numel() else x.new_zeros(len(x))
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What rows choose at a node: numbers that an ascent may move as it likes.
+
+    Attributes
+    ----------
+    mix : (R, C, h, w) in [0, 2]: which lines, or which slopes; None: there is no choice of them.
+    level : (R,) logarithms of multipliers to the base 4; None: there are none.
+    dual : (R,) which rows take their multiplier; this stays as it is.
+    """
+
+    mix: torch.Tensor | None = None
+    level: torch.Tensor | None = None
+    dual: torch.Tensor | None = None
+
+    @property
+    def multiplier(self) -> torch.Tensor:
+        """(R,) the multipliers."""
+        assert self.level is not None
+        return torch.exp2(2 * self.level.double())
+
+    def take(self, rows: torch.Tensor) -> Choice:
+        """The choices of some of the rows."""
+        parts = (self.mix, self.level, self.dual)
+        return Choice(*(None if part is None else part[rows] for part in parts))
+
+
 class Relaxation(ABC):
     """A layer relaxed over boxes of its operands."""
 
@@ -113,15 +141,15 @@ class Relaxation(ABC):
 
     @property
     def free(self) -> bool:
-        """Whether :meth:`mixed` leaves a choice of lines."""
+        """Whether :meth:`mixed` leaves a choice."""
         return False
 
-    def start(self, rows: Rows) -> torch.Tensor:
-        """The mix (R, C, h, w) that makes :meth:`mixed` the same as :meth:`below`."""
+    def start(self, rows: Rows) -> Choice:
+        """The choice that makes :meth:`mixed` the same as :meth:`below`."""
         raise NotImplementedError
 
-    def mixed(self, rows: Rows, mix: torch.Tensor) -> tuple[tuple[Rows, ...], torch.Tensor]:
-        """:meth:`below` with the lines that a mix in [0, 2] says, coefficient by coefficient."""
+    def mixed(self, rows: Rows, choice: Choice) -> tuple[tuple[Rows, ...], torch.Tensor]:
+        """:meth:`below` with what was chosen for these rows."""
         raise NotImplementedError
 
     def loose(self) -> tuple[torch.Tensor | None, ...]:
@@ -134,6 +162,28 @@ class Relaxation(ABC):
         1 for the lower end, −1 for the upper one, 0 for both together; None: 0 everywhere.
         """
         return (None,) * len(self.loose())
+
+
+#: Rows of the operands and rest of rows with choices.
+Pull = Callable[[Rows, Choice], tuple[tuple[Rows, ...], torch.Tensor]]
+
+
+def shared_out(
+    rows: Rows, choice: Choice, lines: Pull, dual: Pull
+) -> tuple[tuple[Rows, ...], torch.Tensor]:
+    """Rows through ``lines`` or ``dual``, each as its choice says."""
+    if choice.dual is None:
+        return lines(rows, choice)
+    ways = [torch.nonzero(mine).reshape(-1) for mine in (~choice.dual, choice.dual)]
+    found = [
+        pull(rows.take(way), choice.take(way)) for way, pull in zip(ways, (lines, dual)) if len(way)
+    ]
+    if len(found) == 1:
+        return found[0]
+    back = torch.cat(ways).argsort()
+    one, other = (out for (out,), _ in found)
+    out = one.beside(other).take(back)
+    return (out,), torch.cat([rest for _, rest in found])[back]
 
 
 def down(total: torch.Tensor, part: torch.Tensor) -> torch.Tensor:

@@ -156,6 +156,16 @@ class Rows:
             origin=self.origin[rows],
         )
 
+    def beside(self, other: Rows) -> Rows:
+        """These rows and then others of the same value, on patches as large."""
+        return Rows(
+            torch.cat((self.values, other.values)),
+            torch.cat((self.mass, other.mass)),
+            torch.cat((self.owner, other.owner)),
+            torch.cat((self.origin, other.origin)),
+            self.whole,
+        )
+
     def chunks(self, size: int) -> Iterator[Rows]:
         """Successive blocks of at most ``size`` rows."""
         for start in range(0, len(self), size):

@@ -38,6 +38,60 @@ class Pencilled(torch.autograd.Function):
         return (*(torch.from_numpy(part) for part in found), None, None, None)
 
 
+class Dual(torch.autograd.Function):
+    """(values, mix, multiplier) → (out, rest) of the kernel ``pull_dual``."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        values: torch.Tensor,
+        mix: torch.Tensor,
+        multiplier: torch.Tensor,
+        owner: np.ndarray,
+        origin: np.ndarray,
+        table: np.ndarray,
+        square: np.ndarray,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        chosen = [part.detach().contiguous().numpy() for part in (mix, multiplier)]
+        arrays = values.contiguous().numpy(), owner, origin, *chosen, table, square
+        out, rest, _ = backend().pull_dual(*arrays)
+        ctx.arrays = arrays
+        return torch.from_numpy(out), torch.from_numpy(rest)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        back = [grad.contiguous().numpy() for grad in grads]
+        found = backend().dual_gradient(*ctx.arrays, *back)
+        return (*(torch.from_numpy(part) for part in found), None, None, None, None)
+
+
+class DualMaximum(torch.autograd.Function):
+    """(values, multiplier) → (tap, out, rest) of the kernel ``pull_dual_maximum``."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        values: torch.Tensor,
+        multiplier: torch.Tensor,
+        owner: np.ndarray,
+        origin: np.ndarray,
+        *windows: np.ndarray,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        chosen = multiplier.detach().contiguous().numpy()
+        ctx.arrays = values.contiguous().numpy(), owner, origin, chosen, *windows
+        tap, out, rest, _ = (
+            torch.from_numpy(part) for part in backend().pull_dual_maximum(*ctx.arrays)
+        )
+        ctx.mark_non_differentiable(tap)
+        return tap, out, rest
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        back = [grad.contiguous().numpy() for grad in grads[1:]]
+        found = backend().dual_maximum_gradient(*ctx.arrays, *back)
+        return (*(torch.from_numpy(part) for part in found), *[None] * (len(ctx.arrays) - 2))
+
+
 class Transposed(torch.autograd.Function):
     """Aᵀ y of an affine layer, whose adjoint is A."""
 

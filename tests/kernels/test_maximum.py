@@ -40,7 +40,7 @@ def test_maxima_over_a_ball_hold(name: str, seed: int, entries: int, share: floa
     arrays = (rows, owner, origin, taps, lines, boxed, square)
     found = backend(name).pull_maximum(*arrays)
     same(found, backend("reference").pull_maximum(*arrays))
-    tap, out, rest, _ = found
+    tap, out, rest, _, _ = found
     for r, s in enumerate(owner):
         places = [
             (k, y, x)
@@ -70,8 +70,8 @@ def test_windows_that_are_no_numbers_get_no_ball(name: str, seed: int, place: in
     square = np.full(3, 1e-3)
     other = (taps[:, PEAK] + 1) % 4  # of the peak itself the gap is not asked for
     np.put_along_axis(boxed[..., place], other[..., None], np.nan, axis=-1)
-    _, _, rest, _ = backend(name).pull_maximum(rows, owner, origin, taps, lines, boxed, square)
-    _, _, plain, _ = backend("reference").pull_maximum(
+    _, _, rest, _, _ = backend(name).pull_maximum(rows, owner, origin, taps, lines, boxed, square)
+    _, _, plain, _, _ = backend("reference").pull_maximum(
         rows, owner, origin, taps, lines, boxed, np.full(3, np.inf)
     )
     np.testing.assert_allclose(rest, plain, rtol=1e-12, atol=1e-12)

@@ -7,7 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from boxed_cases import CHOSEN, ROOM, boxed, elementwise, exact, inside, scales, seeds, widths
+from boxed_cases import (
+    CHOSEN,
+    ROOM,
+    boxed,
+    elementwise,
+    exact,
+    inside,
+    scales,
+    seeds,
+    some_choice,
+    widths,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layer_cases import Case
@@ -49,11 +60,17 @@ def tightest(
     "case", [c for c in CHOSEN if elementwise(c) or "MaxPool" in c.op], ids=lambda c: c.name
 )
 @settings(max_examples=examples(15), deadline=None)
-@given(seed=seeds, scale=scales, width=widths, share=st.sampled_from([1e-6, 0.03, 0.3, 1.0]))
+@given(
+    seed=seeds,
+    scale=scales,
+    width=widths,
+    share=st.sampled_from([1e-6, 0.03, 0.3, 1.0]),
+    chosen=st.booleans(),
+)
 def test_relaxation_over_a_ball_holds(
-    case: Case, seed: int, scale: float, width: float, share: float
+    case: Case, seed: int, scale: float, width: float, share: float, chosen: bool
 ) -> None:
-    """c·δ_out ≥ c'·δ + rest for δ in the box with ‖δ‖₂ ≤ spread."""
+    """c·δ_out ≥ c'·δ + rest for δ in the box with ‖δ‖₂ ≤ spread, whatever an ascent chooses."""
     rng = np.random.default_rng(seed)
     samples, count = 2, 6
     layer, (box,), value = boxed(case, rng, scale, width, samples)
@@ -63,7 +80,11 @@ def test_relaxation_over_a_ball_holds(
     c = torch.from_numpy(rng.standard_normal((len(owner), numel(shape))))
     c = c * torch.from_numpy(rng.random(c.shape) < 0.7)
     c[::2] = -c[::2].abs()  # of one sign: what adds up most
-    (part,), rest = layer.relax((box,), value).below(Rows.of(c, owner, shape))
+    relaxation, rows = layer.relax((box,), value), Rows.of(c, owner, shape)
+    if chosen and relaxation.free:
+        (part,), rest = relaxation.mixed(rows, some_choice(rng, relaxation, rows, ball=True))
+    else:
+        (part,), rest = relaxation.below(rows)
     c, row = (
         c.reshape(-1, *shape),
         part.flat(tuple(box.point.shape[1:])).reshape(-1, *box.point.shape[1:]),

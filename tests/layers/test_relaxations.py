@@ -7,7 +7,18 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from boxed_cases import CHOSEN, ROOM, boxed, exact, inside, scales, seeds, some_rows, widths
+from boxed_cases import (
+    CHOSEN,
+    ROOM,
+    boxed,
+    exact,
+    inside,
+    scales,
+    seeds,
+    some_choice,
+    some_rows,
+    widths,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layer_cases import CASES, Case
@@ -59,8 +70,7 @@ def test_relaxation_holds(case: Case, seed: int, scale: float, width: float, for
         rows = some_rows(rng, owner, shape, patches=form == "patches")
         c = rows.flat(shape).flatten(1)
         if form == "mixed" and relaxation.free:
-            mix = torch.from_numpy(rng.uniform(-0.3, 2.3, rows.values.shape)).float()
-            parts, rest = relaxation.mixed(rows, mix)
+            parts, rest = relaxation.mixed(rows, some_choice(rng, relaxation, rows))
         else:
             parts, rest = relaxation.below(rows)
     pulled = [p.flat(tuple(b.point.shape[1:])).flatten(1).numpy() for p, b in zip(parts, boxes)]
