@@ -112,15 +112,15 @@ def _relax(network: Network, norm: Norm, limits: Limits, clip: Clip | None = Non
 
 
 def _optimize(network: Network, norm: Norm, limits: Limits, clip: Clip | None = None) -> Bounder:
-    from boundcert.bounds.relax import DUAL, OPTIMIZE, RELAX, Ladder
+    from boundcert.bounds.relax import CLIMB, Ladder
 
-    return Ladder(network, norm, limits, (RELAX, DUAL, OPTIMIZE), timed=False, clip=clip)
+    return Ladder(network, norm, limits, CLIMB, timed=False, clip=clip)
 
 
 def _auto(network: Network, norm: Norm, limits: Limits, clip: Clip | None = None) -> Bounder:
-    from boundcert.bounds.relax import DUAL, OPTIMIZE, RELAX, Ladder
+    from boundcert.bounds.relax import CLIMB, Ladder
 
-    return Ladder(network, norm, limits, (RELAX, DUAL, OPTIMIZE), timed=True, clip=clip)
+    return Ladder(network, norm, limits, CLIMB, timed=True, clip=clip)
 
 
 def _peck2017(network: Network, norm: Norm, limits: Limits, clip: Clip | None = None) -> Bounder:

@@ -26,8 +26,9 @@ BATCH = 32
 RELAX, DUAL, OPTIMIZE = (
     Rung("relax"),
     Rung("optimize", ball=True),
-    Rung("optimize", ball=True, steps=12),
+    Rung("optimize", ball=True, steps=24),
 )
+CLIMB = (RELAX, DUAL, OPTIMIZE)
 
 
 class Ladder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 
@@ -10,9 +11,13 @@ from boundcert.bounds.frame import Frame
 from boundcert.bounds.prefix import prefix
 from boundcert.bounds.primitives import primitives
 from boundcert.bounds.problem import Problem
+from boundcert.bounds.relax import DUAL, OPTIMIZE, RELAX
 from boundcert.clip import Clip
 from boundcert.network.graph import Network
 from boundcert.norms import Norm
+
+#: All rungs, with a short ascent: how long it is decides how tight bounds are, not if they hold.
+CLIMB = (RELAX, DUAL, replace(OPTIMIZE, steps=5))
 
 
 def problem_of(network: Network, norm: Norm, x: torch.Tensor, clip: Clip | None = None) -> Problem:

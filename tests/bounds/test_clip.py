@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bounds.frame_checks import assert_holds, classes, problem_of
+from bounds.frame_checks import CLIMB, assert_holds, classes, problem_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from network_factory import linear_network, random_network, relu_mlp, smooth_mlp
@@ -18,7 +18,7 @@ from boundcert.bounds.frame import Frame
 from boundcert.bounds.methods import Limits
 from boundcert.bounds.propagate import Evaluation
 from boundcert.bounds.region import Region
-from boundcert.bounds.relax import OPTIMIZE, RELAX, Ladder
+from boundcert.bounds.relax import RELAX, Ladder
 from boundcert.clip import Clip
 from boundcert.layers.rows import Rows
 from boundcert.network.graph import Network
@@ -105,7 +105,7 @@ def test_no_perturbation_in_the_range_changes_the_class(make, seed, weight, scal
     with torch.no_grad():
         evaluation = Evaluation(network, network.run(x))
         label = evaluation.values[-1].reshape(SAMPLES, -1).argmax(dim=1)
-        method = Ladder(network, norm, Limits(), (RELAX, OPTIMIZE), timed=False, clip=clip)
+        method = Ladder(network, norm, Limits(), CLIMB, timed=False, clip=clip)
         bounds, walked = method(evaluation, label), method.walk(evaluation, label)
     farthest = Region.of(norm, x, clip).within(torch.full((SAMPLES,), torch.inf))
     assert bool((bounds.radius >= walked.radius).all())
@@ -226,7 +226,7 @@ def test_a_range_without_another_class_is_proved_to_its_farthest_point(norm: Nor
         evaluation = Evaluation(network, network.run(x))
 
         def radius(clip: Clip | None) -> float:
-            method = Ladder(network, norm, Limits(), (RELAX, OPTIMIZE), False, clip)
+            method = Ladder(network, norm, Limits(), CLIMB, False, clip)
             return float(method(evaluation, label).radius[0])
 
         side = 0.9 * radius(None) / x.numel() ** (1 / norm.p)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from bounds.frame_checks import assert_holds, classes, problem_of
+from bounds.frame_checks import CLIMB, assert_holds, classes, problem_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from network_factory import (
@@ -21,7 +21,7 @@ from boundcert.attacks import ATTACKS, gradient_guided_points
 from boundcert.bounds.frame import Frame
 from boundcert.bounds.methods import Limits
 from boundcert.bounds.propagate import Evaluation
-from boundcert.bounds.relax import OPTIMIZE, RELAX, Ladder
+from boundcert.bounds.relax import RELAX, Ladder
 from boundcert.network.graph import Network, Preprocess, put_in_front
 from boundcert.norms import Norm
 from examples import examples
@@ -47,7 +47,7 @@ def relax(network: Network, norm: Norm) -> Ladder:
 
 
 def ladder(network: Network, norm: Norm) -> Ladder:
-    return Ladder(network, norm, Limits(), (RELAX, OPTIMIZE), timed=False)
+    return Ladder(network, norm, Limits(), CLIMB, timed=False)
 
 
 def ball_points(
@@ -216,7 +216,7 @@ def test_a_budget_stops_the_climb_where_it_is(budget: float) -> None:
     with torch.no_grad():
         evaluation = Evaluation(network, network.run(x))
         label = classes(network, x)
-        method = Ladder(network, Norm.L2, Limits(budget=budget), (RELAX, OPTIMIZE), timed=True)
+        method = Ladder(network, Norm.L2, Limits(budget=budget), CLIMB, timed=True)
         bounds, walked = method(evaluation, label), method.walk(evaluation, label)
     assert bool((bounds.radius >= walked.radius).all())
     if budget == 0.0:
