@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit, prange
 
 from . import scalar
+from .relax_cpu import parameter
 
 EPS = 2.0**-52
 
@@ -45,12 +46,20 @@ def _derivative(kind, order, x, a, b):
 
 
 @njit(cache=True)
+def _relu_range(z, reach):
+    # :func:`_slope_range` for the ReLU, without branches, so that loops over it are vectorised
+    low_end, high_end = z - reach, z + reach
+    low_end, high_end = low_end - EPS * abs(low_end), high_end + EPS * abs(high_end)
+    low = 1.0 - 16 * EPS if low_end > 0 else 0.0
+    high = 1.0 + 16 * EPS if high_end > 0 else 0.0
+    sound = high_end >= low_end  # a nan fails the comparison
+    return low if sound else -math.inf, high if sound else math.inf
+
+
+@njit(cache=True)
 def _slope_range(kind, order, z, reach, a, b, critical):
     low_end, high_end = z - reach, z + reach
     low_end, high_end = low_end - EPS * abs(low_end), high_end + EPS * abs(high_end)
-    if kind == scalar.RELU and order == 1 and high_end >= low_end:
-        # the common case at a third of the price; a nan fails the comparison
-        return (1.0 - 16 * EPS if low_end > 0 else 0.0), (1.0 + 16 * EPS if high_end > 0 else 0.0)
     first = _derivative(kind, order, low_end, a, b)
     last = _derivative(kind, order, high_end, a, b)
     if math.isnan(first) or math.isnan(last) or math.isnan(low_end) or math.isnan(high_end):
@@ -65,26 +74,35 @@ def _slope_range(kind, order, z, reach, a, b, critical):
 @njit(cache=True, parallel=True)
 def activation_slopes(kind, order, z, unit, scale, offset, a, b, critical):
     low, high = np.empty_like(z), np.empty_like(z)
+    relu = kind == scalar.RELU and order == 1
     for s in prange(z.shape[0]):
+        wide, more = scale[s], offset[s]
         for i in range(z.shape[1]):
-            reach = (unit[i] * scale[s] + offset[s]) * (1.0 + 4 * EPS)
-            low[s, i], high[s, i] = _slope_range(
-                kind, order, z[s, i], reach, a[i % a.size], b[i % b.size], critical
-            )
+            reach = (unit[i] * wide + more) * (1.0 + 4 * EPS)
+            if relu:
+                low[s, i], high[s, i] = _relu_range(z[s, i], reach)
+            else:
+                first, second = parameter(a, i), parameter(b, i)
+                low[s, i], high[s, i] = _slope_range(
+                    kind, order, z[s, i], reach, first, second, critical
+                )
     return low, high
 
 
 @njit(cache=True, parallel=True)
 def activation_gain(kind, p, z, unit, scale, offset, a, b, critical):
     gain, size = np.zeros(z.shape[0]), np.zeros(z.shape[0])
+    relu = kind == scalar.RELU
     for s in prange(z.shape[0]):
         moves = np.empty(z.shape[1])
-        top = 0.0
+        wide, more, top = scale[s], offset[s], 0.0
         for i in range(z.shape[1]):
-            reach = (unit[i] * scale[s] + offset[s]) * (1.0 + 4 * EPS)
-            low, high = _slope_range(
-                kind, 1, z[s, i], reach, a[i % a.size], b[i % b.size], critical
-            )
+            reach = (unit[i] * wide + more) * (1.0 + 4 * EPS)
+            if relu:
+                low, high = _relu_range(z[s, i], reach)
+            else:
+                first, second = parameter(a, i), parameter(b, i)
+                low, high = _slope_range(kind, 1, z[s, i], reach, first, second, critical)
             steep = max(abs(low), abs(high))
             moves[i] = 0.0 if steep == 0.0 else steep * reach
             top = max(top, steep)

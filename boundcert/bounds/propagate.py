@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
-from boundcert.layers.base import Deviation, Layer, Site, norms_of
+from boundcert.layers.base import Deviation, Layer, Remainder, Site, norms_of
 from boundcert.network.graph import Network
 from boundcert.norms import Norm
 
@@ -31,12 +31,18 @@ class Evaluation:
         """Number of samples B."""
         return self.values[-1].shape[0]
 
-    def take(self, rows: torch.Tensor, first: int) -> Evaluation:
-        """The evaluation of some samples, from node ``first`` on (earlier values stay whole)."""
+    def take(self, rows: torch.Tensor, first: int, last: int | None = None) -> Evaluation:
+        """The evaluation of some samples at the nodes ``first`` to ``last``; others stay whole."""
         if len(rows) == self.samples:
             return self  # rows come in order, so these are all
-        values = [v[rows] if k >= first else v for k, v in enumerate(self.values)]
-        known = {key: error[rows] for key, error in self._rounding.items() if key[0] >= first}
+        top = len(self.values) - 1
+        end = top if last is None else last
+        values = [
+            v[rows] if first <= k <= end or k == top else v for k, v in enumerate(self.values)
+        ]
+        known = {
+            key: error[rows] for key, error in self._rounding.items() if first <= key[0] <= end
+        }
         return Evaluation(self.network, values, known)
 
     def layer(self, k: int) -> Layer:
@@ -74,39 +80,105 @@ def forward_moves(
     return moves
 
 
-def backward_expansion(
-    evaluation: Evaluation,
-    nodes: Sequence[int],
-    entry: int,
-    cotangent: torch.Tensor,
-    moves: dict[int, Deviation],
-    norm: Norm,
-) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Linear part and remainder of a linear function of the exit, as a function of the entry.
+#: (K, B) numbers, or a function of how far these nodes move.
+Term = torch.Tensor | tuple[tuple[int, ...], Remainder]
 
-    With c one of the K cotangents (K, B, *shape) at the exit and δ the exact minus the computed
-    value of each node, |c·δ_exit − c_entry·δ_entry| ≤ remainder, by induction backward over the
-    nodes: a layer adds its own remainder and ‖c_k‖_q times its rounding (Hölder).
 
-    Returns
-    -------
-    (c_entry (K, B, *shape), remainder (K, B)), or None where some layer has no expansion.
+@dataclass(frozen=True)
+class Expansion:
+    """A linear function of the exit as a function of the entry, or as much of it as is known.
+
+    With c one of K cotangents at the exit and δ the exact minus the computed value of each node,
+    |c·δ_exit − c_entry·δ_entry| ≤ remainder, by induction backward over the nodes: a layer adds
+    its own remainder and ‖c_k‖_q times its rounding (Hölder).
+
+    Attributes
+    ----------
+    cotangents : (K, B, *shape) of the nodes that are still to be passed, and of the entry.
+    terms : what the remainder adds up.
+    left : the nodes that are still to be passed, last first.
     """
-    cotangents: dict[int, torch.Tensor] = {nodes[-1]: cotangent}
-    remainder = cotangent.new_zeros(cotangent.shape[:2])
-    for k in reversed(nodes):
+
+    cotangents: dict[int, torch.Tensor]
+    terms: tuple[Term, ...]
+    left: tuple[int, ...] = ()
+
+    def take(self, rows: torch.Tensor) -> Expansion:
+        """That of some samples."""
+        return Expansion(
+            {k: c[:, rows] for k, c in self.cotangents.items()},
+            tuple(
+                t[:, rows] if isinstance(t, torch.Tensor) else (t[0], t[1].take(rows))
+                for t in self.terms
+            ),
+            self.left,
+        )
+
+    def split(self, entry: int) -> tuple[torch.Tensor, Expansion]:
+        """The linear part at the entry, and the expansion without it, where no node is left."""
+        return self.cotangents[entry], Expansion({}, self.terms)
+
+    def remainder(self, moves: Mapping[int, Deviation]) -> torch.Tensor:
+        """(K, B) for operands within ``moves``, where no node is left."""
+        parts = [
+            t if isinstance(t, torch.Tensor) else t[1](*(moves[i] for i in t[0]))
+            for t in self.terms
+        ]
+        return sum(parts[1:], parts[0]) * (1 + 1e-13)
+
+
+def begin_expansion(
+    evaluation: Evaluation, nodes: Sequence[int], cotangent: torch.Tensor, norm: Norm
+) -> Expansion:
+    """The expansion as far back as linear parts do not depend on how far operands move.
+
+    ``cotangent`` is (K, B, *shape) at the exit, the last of ``nodes``.
+    """
+    cotangents, left = {nodes[-1]: cotangent}, tuple(reversed(nodes))
+    terms: tuple[Term, ...] = ()
+    for place, k in enumerate(left):
+        if k not in cotangents:
+            continue
+        part = evaluation.layer(k).pull_back(evaluation.site(k, norm), cotangents[k])
+        if part is None:
+            return Expansion(cotangents, terms, left[place:])
+        inputs = evaluation.network.nodes[k].inputs
+        terms += (_rounded(evaluation, k, cotangents[k], norm), (inputs, part[1]))
+        cotangents = _passed(cotangents, k, inputs, part[0])
+    return Expansion(cotangents, terms)
+
+
+def end_expansion(
+    evaluation: Evaluation, begun: Expansion, moves: Mapping[int, Deviation], norm: Norm
+) -> Expansion | None:
+    """The expansion back to the entry, for these moves; None where some layer has none."""
+    cotangents, terms = begun.cotangents, begun.terms
+    for k in begun.left:
         if k not in cotangents:
             continue
         inputs = evaluation.network.nodes[k].inputs
-        here = cotangents.pop(k)
-        remainder = remainder + norms_of(norm.dual, here) * evaluation.rounding(k, norm)
         part = evaluation.layer(k).linearise(
-            evaluation.site(k, norm), here, *(moves[i] for i in inputs)
+            evaluation.site(k, norm), cotangents[k], *(moves[i] for i in inputs)
         )
         if part is None:
             return None
-        pulled, rest = part
-        remainder = remainder + rest
-        for i, c in zip(inputs, pulled):
-            cotangents[i] = cotangents[i] + c if i in cotangents else c
-    return cotangents[entry], remainder * (1 + 1e-13)
+        terms += (_rounded(evaluation, k, cotangents[k], norm), part[1])
+        cotangents = _passed(cotangents, k, inputs, part[0])
+    return Expansion(cotangents, terms)
+
+
+def _rounded(evaluation: Evaluation, k: int, cotangent: torch.Tensor, norm: Norm) -> torch.Tensor:
+    return norms_of(norm.dual, cotangent) * evaluation.rounding(k, norm)
+
+
+def _passed(
+    cotangents: dict[int, torch.Tensor],
+    k: int,
+    inputs: tuple[int, ...],
+    pulled: tuple[torch.Tensor, ...],
+) -> dict[int, torch.Tensor]:
+    """The cotangents behind node ``k``: without its own, with what it hands to its operands."""
+    out = {i: c for i, c in cotangents.items() if i != k}
+    for i, c in zip(inputs, pulled):
+        out[i] = out[i] + c if i in out else c
+    return out

@@ -23,16 +23,19 @@ import numpy as np
 import torch
 
 from boundcert.bounds.head import Head
-from boundcert.bounds.propagate import Evaluation, backward_expansion, forward_moves
-from boundcert.bounds.search import in_range, widen
+from boundcert.bounds.propagate import Evaluation, Expansion, begin_expansion, forward_moves
+from boundcert.bounds.search import Prove, above, in_range, widen
 from boundcert.bounds.segments import cut_points
-from boundcert.bounds.tail import PASSES, Rivals, amplification
+from boundcert.bounds.tail import PASSES, Rivals, amplification, promising, slopes
 from boundcert.kernels import backend
 from boundcert.layers.activation import Elementwise
 from boundcert.layers.affine import Affine
-from boundcert.layers.base import Deviation, Reach, norms_of, numel
+from boundcert.layers.base import Deviation, Reach, numel
 from boundcert.network.graph import Network
 from boundcert.norms import Norm
+
+#: More than rounding can raise a radius that is compared with what no pass can exceed.
+NEARLY = 1 + 1e-9
 
 
 @dataclass(frozen=True)
@@ -115,54 +118,184 @@ class Stack:
         return Stack(self.layers[starts.index(entry) :], self.differences)
 
 
+@dataclass(frozen=True)
+class Suprema:
+    """Of |g'| and |g″| over what the neurons of each layer can reach.
+
+    Attributes
+    ----------
+    steep, curved : (B, layers)
+    """
+
+    steep: np.ndarray
+    curved: np.ndarray
+
+    def take(self, rows: torch.Tensor, layers: int) -> Suprema:
+        """Those of some samples and of the last layers."""
+        places = rows.cpu().numpy()
+        return Suprema(self.steep[places, -layers:], self.curved[places, -layers:])
+
+
+def centre(evaluation: Evaluation, stack: Stack) -> Suprema:
+    """The suprema at radius 0: no other radius has smaller ones."""
+    still = torch.zeros(evaluation.samples, dtype=torch.float64)
+    steep, curved = [], []
+    for layer in stack.layers:
+        activation, z = _activation(evaluation, layer)
+        reach = Reach(layer.unit, still, still)
+        steep.append(_widest(activation.slopes(z, reach, 1)))
+        curved.append(_widest(activation.slopes(z, reach, 2)))
+    return Suprema(np.stack(steep, axis=1), np.stack(curved, axis=1))
+
+
 def taylor_radius(
-    evaluation: Evaluation, stack: Stack, rivals: Rivals, known: torch.Tensor, norm: Norm
+    evaluation: Evaluation,
+    stack: Stack,
+    least: Suprema,
+    rivals: Rivals,
+    known: torch.Tensor,
+    norm: Norm,
 ) -> torch.Tensor:
     """Radius (B,) at the stack's entry within which the nearest rivals stay behind.
 
-    ``known`` is a radius to look above.
+    ``known`` is a radius to look above, ``least`` the :func:`centre` of the stack (or of more
+    layers in front of it): samples whose curvature alone keeps them below ``known`` are left out.
     """
-    last = len(evaluation.values) - 1
+    best = torch.zeros_like(known)
     n = numel(evaluation.network.nodes[stack.entry].shape)
     stretch = math.sqrt(n) * (1 + 1e-15) if norm is Norm.LINF else 1.0
-    nodes = range(stack.entry + 1, last + 1)
+    size = stack.differences.to(known.device)[rivals.label[None], rivals.index]
+    every = torch.arange(len(known), device=known.device)
+    bend = _bend(stack, least.take(every, len(stack.layers)), size, stretch)
+    open_ = above(promising(known, _root(rivals.gap, torch.zeros_like(bend), bend) * NEARLY))
+    if len(open_):
+        here, near = evaluation.take(open_, stack.entry), rivals.take(open_)
+        fixed = _fixed(here, stack, near, size[:, open_], norm)
+        ceiling = _root(near.gap, fixed.slope, bend[:, open_]) * NEARLY
+        prove = _prover(here, stack, fixed, stretch)
+        best[open_] = widen(prove, promising(known[open_], ceiling), PASSES)
+    return best
 
+
+def _bend(stack: Stack, constants: Suprema, size: torch.Tensor, stretch: float) -> torch.Tensor:
+    """(K, B) twice the quadratic coefficient of the margins, from each layer's suprema."""
+    spectral = np.array([layer.spectral for layer in stack.layers])
+    row = np.array([layer.row for layer in stack.layers])
+    steep, curved = (np.ascontiguousarray(c) for c in (constants.steep, constants.curved))
+    _, smoothness = backend().taylor_recursion(steep, curved, spectral, row)
+    return size * torch.from_numpy(smoothness).to(size.device) * (stretch * stretch) * (1 + 1e-14)
+
+
+def _root(left: torch.Tensor, slope: torch.Tensor, bend: torch.Tensor) -> torch.Tensor:
+    """(B,) where slope·ρ + ½bend·ρ² is ``left`` (K, B), of the nearest of the K."""
+    root = 2 * left / (slope + torch.sqrt(slope * slope + 2 * bend * left)) * (1 - 1e-14)
+    return torch.where(left > 0, root, torch.zeros_like(root)).amin(dim=0)
+
+
+def _prover(evaluation: Evaluation, stack: Stack, fixed: Fixed, stretch: float) -> Prove:
+    """How far the bound at radius ρ reaches, for some of the samples."""
+    nodes = range(stack.entry + 1, len(evaluation.values))
     amplified = amplification(evaluation, nodes, Norm.L2)
 
     def prove(rows: torch.Tensor, rho: torch.Tensor) -> torch.Tensor:
-        here, near = evaluation.take(rows, stack.entry), rivals.take(rows)
-        still = Deviation(torch.zeros_like(rho))
-        error = 2 * forward_moves(here, nodes, stack.entry, still, Norm.LINF)[last].size
-        rounding = forward_moves(here, nodes, stack.entry, still, Norm.L2)
-        smoothness, grown = _constants(here, stack, rounding, rho * stretch)
-        gradient, rest = _gradient(here, stack, rounding, near.cotangent, grown)
-        slope = norms_of(norm.dual, gradient) * (1 + 4e-16 * (n + 8))
-        size = stack.differences.to(rho.device)[near.label[None], near.index]
-        bend = size * smoothness * (stretch * stretch) * (1 + 1e-14)
-        left = (near.gap - rest - error) * (1 - 1e-15)
-        root = 2 * left / (slope + torch.sqrt(slope * slope + 2 * bend * left)) * (1 - 1e-14)
-        root = torch.where(left > 0, root, torch.zeros_like(root)).amin(dim=0)
-        return in_range(root, rho, near.gap, amplified)
+        here, known = evaluation.take(rows, stack.entry), fixed.take(rows)
+        constants, grown = _constants(here, stack, known.roundings, rho * stretch)
+        bend = _bend(stack, constants, known.size, stretch)
+        rest = _rest(here, stack, known.gradient, grown)
+        left = (known.gap - rest - known.error) * (1 - 1e-15)
+        return in_range(_root(left, known.slope, bend), rho, known.gap, amplified)
 
-    return widen(prove, known, PASSES)
+    return prove
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """∇m_j on its way back from the logits as computed, which no radius changes.
+
+    Each exact slope lies in a tiny interval, as its pre-activation is rounded; the midpoint is
+    used.
+
+    Attributes
+    ----------
+    head : remainder of the affine nodes behind the last layer; None where there are none.
+    rows : (K, B, n) in front of each layer's activation, first layer first.
+    slopes : ends of the intervals (B, n), for each layer.
+    affine : remainders of each layer's affine nodes.
+    """
+
+    head: Expansion | None
+    rows: tuple[np.ndarray, ...]
+    slopes: tuple[tuple[np.ndarray, np.ndarray], ...]
+    affine: tuple[Expansion, ...]
+
+    def take(self, rows: torch.Tensor) -> Gradient:
+        """Those of some samples."""
+        places = rows.cpu().numpy()
+        return Gradient(
+            None if self.head is None else self.head.take(rows),
+            tuple(np.ascontiguousarray(r[:, places]) for r in self.rows),
+            tuple((low[places], high[places]) for low, high in self.slopes),
+            tuple(part.take(rows) for part in self.affine),
+        )
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """What all passes of a stack share.
+
+    Attributes
+    ----------
+    gradient : of the margins.
+    roundings : (B,) errors of each layer's pre-activation in the 2-norm, first layer first.
+    error : (B,) error of a margin.
+    slope, size, gap : (K, B) dual norms of the gradients at the entry, ‖g_j‖₂, and the margins.
+    """
+
+    gradient: Gradient
+    roundings: tuple[torch.Tensor, ...]
+    error: torch.Tensor
+    slope: torch.Tensor
+    size: torch.Tensor
+    gap: torch.Tensor
+
+    def take(self, rows: torch.Tensor) -> Fixed:
+        """Those of some samples."""
+        if len(rows) == len(self.error):
+            return self  # rows come in order, so these are all
+        return Fixed(
+            self.gradient.take(rows),
+            tuple(off[rows] for off in self.roundings),
+            self.error[rows],
+            *(part[:, rows] for part in (self.slope, self.size, self.gap)),
+        )
+
+
+def _fixed(
+    evaluation: Evaluation, stack: Stack, rivals: Rivals, size: torch.Tensor, norm: Norm
+) -> Fixed:
+    last = len(evaluation.values) - 1
+    nodes = range(stack.entry + 1, last + 1)
+    still = Deviation(torch.zeros_like(rivals.rest))
+    error = 2 * forward_moves(evaluation, nodes, stack.entry, still, Norm.LINF)[last].size
+    moves = forward_moves(evaluation, nodes, stack.entry, still, Norm.L2)
+    roundings = tuple(moves[layer.affine[-1]].size for layer in stack.layers)
+    gradient, linear = _gradient(evaluation, stack, roundings, rivals.cotangent)
+    return Fixed(gradient, roundings, error, slopes(linear, norm), size, rivals.gap)
 
 
 def _constants(
-    evaluation: Evaluation, stack: Stack, rounding: dict[int, Deviation], rho: torch.Tensor
-) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Λ on the 2-ball of radius ρ, and how far the input of each layer (and the exit) moves."""
+    evaluation: Evaluation, stack: Stack, roundings: tuple[torch.Tensor, ...], rho: torch.Tensor
+) -> tuple[Suprema, list[torch.Tensor]]:
+    """Suprema on the 2-ball of radius ρ, and how far each layer's input (and the exit) moves."""
     steep, curved, grown = [], [], [rho]
-    for layer in stack.layers:
+    for layer, off in zip(stack.layers, roundings):
         activation, z = _activation(evaluation, layer)
-        reach = Reach(layer.unit, grown[-1], rounding[layer.affine[-1]].size)
-        steep.append(_widest(activation.slopes(z, reach, 1)).to(rho.device))
-        curved.append(_widest(activation.slopes(z, reach, 2)).to(rho.device))
-        grown.append(grown[-1] * steep[-1] * layer.spectral * (1 + 1e-14))
-    pack = [np.ascontiguousarray(torch.stack(v, dim=1).cpu().numpy()) for v in (steep, curved)]
-    spectral = np.array([layer.spectral for layer in stack.layers])
-    row = np.array([layer.row for layer in stack.layers])
-    _, smoothness = backend().taylor_recursion(*pack, spectral, row)
-    return torch.from_numpy(smoothness).to(rho.device), grown
+        reach = Reach(layer.unit, grown[-1], off)
+        steep.append(_widest(activation.slopes(z, reach, 1)))
+        curved.append(_widest(activation.slopes(z, reach, 2)))
+        grow = torch.from_numpy(steep[-1]).to(rho.device)
+        grown.append(grown[-1] * grow * layer.spectral * (1 + 1e-14))
+    return Suprema(np.stack(steep, axis=1), np.stack(curved, axis=1)), grown
 
 
 def _activation(evaluation: Evaluation, layer: SmoothLayer) -> tuple[Elementwise, torch.Tensor]:
@@ -171,61 +304,73 @@ def _activation(evaluation: Evaluation, layer: SmoothLayer) -> tuple[Elementwise
     return activation, evaluation.values[layer.affine[-1]]
 
 
-def _widest(ends: tuple[np.ndarray, np.ndarray]) -> torch.Tensor:
-    low, high = (torch.from_numpy(np.abs(e)).amax(dim=1) for e in ends)
-    return torch.maximum(low, high)
+def _widest(ends: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """(B,) the largest magnitude in the intervals of a sample."""
+    low, high = ends
+    widest: np.ndarray = np.maximum(high.max(axis=1), -low.min(axis=1))
+    return widest
 
 
 def _gradient(
     evaluation: Evaluation,
     stack: Stack,
-    rounding: dict[int, Deviation],
+    roundings: tuple[torch.Tensor, ...],
     cotangent: torch.Tensor,
-    grown: list[torch.Tensor],
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """∇m_j at the entry as computed, and a bound on |(exact − computed)·r| over the radius.
-
-    Each exact slope lies in a tiny interval, as its pre-activation is rounded. The midpoint is
-    used; the half width, times how far the pre-activation moves along the exact linearisation
-    (at most ‖V‖₂ times the Lipschitz bound of its input), goes into the rest.
-    """
-    last = len(evaluation.values) - 1
-    exit_ = stack.layers[-1].activation
-    rows = cotangent.reshape(-1, *evaluation.values[last].shape)
-    head = range(exit_ + 1, last + 1)
-    rows, rest = _pull(evaluation, head, exit_, rows, grown[-1])
-    for layer, start in zip(reversed(stack.layers), reversed(grown[:-1])):
+) -> tuple[Gradient, torch.Tensor]:
+    """The gradients back to the entry, and what they are there."""
+    last, exit_ = len(evaluation.values) - 1, stack.layers[-1].activation
+    here, head = cotangent.reshape(-1, *evaluation.values[last].shape), None
+    if exit_ < last:
+        head = begin_expansion(evaluation, range(exit_ + 1, last + 1), here, Norm.L2)
+        here, head = head.split(exit_)
+    rows, ends, affine = [], [], []
+    for layer, off in zip(reversed(stack.layers), reversed(roundings)):
         activation, z = _activation(evaluation, layer)
-        off = rounding[layer.affine[-1]].size
-        low, high = activation.slopes(z, Reach(layer.unit, torch.zeros_like(off), off))
-        linear, loss = backend().slope_remainder(
-            np.ascontiguousarray(rows.cpu().flatten(2).numpy()),
-            low,
-            high,
-            *(
-                np.ascontiguousarray(t.cpu().numpy())
-                for t in (layer.unit, start, torch.zeros_like(off), start * layer.spectral)
-            ),
-            2.0,
-        )
-        rows = torch.from_numpy(linear).to(rows.device).reshape(rows.shape)
-        rest = rest + torch.from_numpy(loss).to(rows.device)
-        rows, lost = _pull(evaluation, layer.affine, layer.entry, rows, start)
-        rest = rest + lost
-    return rows, rest * (1 + 1e-12)
+        rows.append(np.ascontiguousarray(here.cpu().flatten(2).numpy()))
+        ends.append(activation.slopes(z, Reach(layer.unit, torch.zeros_like(off), off)))
+        linear, _ = _through(rows[-1], ends[-1], layer, off)
+        back = torch.from_numpy(linear).to(here.device).reshape(here.shape)
+        passed = begin_expansion(evaluation, layer.affine, back, Norm.L2)
+        here, passed = passed.split(layer.entry)
+        affine.append(passed)
+    return Gradient(head, tuple(rows[::-1]), tuple(ends[::-1]), tuple(affine[::-1])), here
 
 
-def _pull(
-    evaluation: Evaluation,
-    nodes: Sequence[int],
-    entry: int,
-    rows: torch.Tensor,
-    size: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cotangents through affine nodes whose input moves by at most ``size`` in the 2-norm."""
-    if not nodes:
-        return rows, rows.new_zeros(rows.shape[:2])
-    moves = forward_moves(evaluation, nodes, entry, Deviation(size), Norm.L2)
-    pulled = backward_expansion(evaluation, nodes, entry, rows, moves, Norm.L2)
-    assert pulled is not None
-    return pulled
+def _through(
+    rows: np.ndarray,
+    ends: tuple[np.ndarray, np.ndarray],
+    layer: SmoothLayer,
+    start: torch.Tensor,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows through an activation, and what that loses where the layer's input moves by ``start``.
+
+    The half width of the slopes' intervals counts, times how far the pre-activation moves along
+    the exact linearisation: at most ‖V‖₂ times the Lipschitz bound of its input.
+    """
+    parts = (layer.unit, start, torch.zeros_like(start), start * layer.spectral)
+    unit, scale, offset, size = (np.ascontiguousarray(t.cpu().numpy()) for t in parts)
+    return backend().slope_remainder(rows, *ends, unit, scale, offset, size, 2.0)
+
+
+def _rest(
+    evaluation: Evaluation, stack: Stack, gradient: Gradient, grown: list[torch.Tensor]
+) -> torch.Tensor:
+    """Bound (K, B) on |(exact − computed gradient)·r| over the radius."""
+    rest = grown[0].new_zeros(())
+    if gradient.head is not None:
+        behind = range(stack.layers[-1].activation + 1, len(evaluation.values))
+        rest = _lost(evaluation, gradient.head, behind, grown[-1])
+    for k in range(len(stack.layers) - 1, -1, -1):
+        layer, start = stack.layers[k], grown[k]
+        _, loss = _through(gradient.rows[k], gradient.slopes[k], layer, start)
+        rest = rest + torch.from_numpy(loss).to(start.device)
+        rest = rest + _lost(evaluation, gradient.affine[k], layer.affine, start)
+    return rest * (1 + 1e-12)
+
+
+def _lost(
+    evaluation: Evaluation, expansion: Expansion, nodes: Sequence[int], size: torch.Tensor
+) -> torch.Tensor:
+    """Remainder of a chain of affine nodes whose input moves by at most ``size`` in the 2-norm."""
+    start = Deviation(size)
+    return expansion.remainder(forward_moves(evaluation, nodes, nodes[0] - 1, start, Norm.L2))

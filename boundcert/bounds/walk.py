@@ -21,7 +21,7 @@ from boundcert.bounds.propagate import Evaluation, forward_moves
 from boundcert.bounds.search import largest
 from boundcert.bounds.segments import Segment, segments
 from boundcert.bounds.tail import PASSES, RIVALS, expansion_radius, nearest_rivals
-from boundcert.bounds.taylor import Stack, smooth_stack, taylor_radius
+from boundcert.bounds.taylor import Stack, centre, smooth_stack, taylor_radius
 from boundcert.layers.affine import Affine
 from boundcert.layers.base import Deviation, numel
 from boundcert.layers.structure import Rearrange
@@ -56,13 +56,6 @@ class Plan:
     expanded: frozenset[int]
     smooth: Stack | None
     euclidean: Plan | None = None
-
-    @property
-    def deepest(self) -> int:
-        """The first block whose entry the rules for the last layers reach."""
-        starts = {layer.entry for layer in self.smooth.layers} if self.smooth else set()
-        reached = {i for i, block in enumerate(self.blocks) if block.entry in starts}
-        return min(reached | self.expanded, default=len(self.blocks))
 
 
 def plan(network: Network, norm: Norm) -> Plan:
@@ -107,25 +100,25 @@ def walk(plan: Plan, evaluation: Evaluation, label: torch.Tensor) -> Bounds:
     apart = distances(evaluation, plan.head, label)
     kappa = apart.amin(dim=1)
     rivals = nearest_rivals(evaluation, label, apart)
-    rest = rivals.rest
+    rest = _Rest(len(plan.blocks), rivals.rest)
     floor = _floor(plan, evaluation, label)
+    least = centre(evaluation, plan.smooth) if plan.smooth else None
     columns, expanding = [kappa], torch.ones_like(kappa, dtype=torch.bool)
     for i in range(len(plan.blocks) - 1, -1, -1):
         block = plan.blocks[i]
         kappa = torch.fmax(block_radius(plan, evaluation, block, kappa), floor[:, i])
-        if i >= plan.deepest:
-            rest = block_radius(plan, evaluation, block, rest)
         if i in plan.expanded:
             # 0 leaves a sample out: over this block and more its expansion no longer pays
             wanted = torch.where(expanding, kappa, torch.zeros_like(kappa))
             found = expansion_radius(evaluation, block.entry, rivals, wanted, plan.norm)
-            found = torch.minimum(found, rest)
+            rest, found = _within(plan, evaluation, rest, i, kappa, found)
             expanding = expanding & (found > kappa * (1 + EXPANSION_GAIN))
             kappa = torch.fmax(kappa, found)
         stack = plan.smooth.behind(block.entry) if plan.smooth else None
-        if stack is not None:
-            found = taylor_radius(evaluation, stack, rivals, kappa, plan.norm)
-            kappa = torch.fmax(kappa, torch.minimum(found, rest))
+        if stack is not None and least is not None:
+            found = taylor_radius(evaluation, stack, least, rivals, kappa, plan.norm)
+            rest, found = _within(plan, evaluation, rest, i, kappa, found)
+            kappa = torch.fmax(kappa, found)
         # what underflow may have spoilt certifies nothing
         kappa = torch.where(kappa > TINY, kappa, torch.zeros_like(kappa))
         columns.append(kappa)
@@ -134,6 +127,34 @@ def walk(plan: Plan, evaluation: Evaluation, label: torch.Tensor) -> Bounds:
     certified = torch.isfinite(radius) & (radius > TINY)
     radius = torch.where(certified, radius, torch.zeros_like(radius))
     return Bounds(radius, table, ("walk",) * len(label))
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """How far the value in front of block ``block`` may move before a rival that is not expanded
+    wins (B,): as far back as anybody has asked."""
+
+    block: int
+    kappa: torch.Tensor
+
+
+def _within(
+    plan: Plan,
+    evaluation: Evaluation,
+    rest: _Rest,
+    i: int,
+    kappa: torch.Tensor,
+    found: torch.Tensor,
+) -> tuple[_Rest, torch.Tensor]:
+    """What an expansion in front of block ``i`` found, no more than all other rivals allow.
+
+    Where it found nothing above ``kappa``, they do not matter, and nothing is computed for them.
+    """
+    if not bool((found > kappa).any()):
+        return rest, found
+    for k in range(rest.block - 1, i - 1, -1):
+        rest = _Rest(k, block_radius(plan, evaluation, plan.blocks[k], rest.kappa))
+    return rest, torch.minimum(found, rest.kappa)
 
 
 def _floor(plan: Plan, evaluation: Evaluation, label: torch.Tensor) -> torch.Tensor:
@@ -168,9 +189,12 @@ def block_radius(
             proved = (left > 0) & (gain == 0)
             return torch.where(proved, torch.inf, torch.zeros_like(left))
 
-    def bound(rho: torch.Tensor) -> torch.Tensor:
-        start = Deviation(rho)
-        moves = forward_moves(evaluation, block.nodes, block.entry, start, plan.norm)
+    for k in block.nodes:
+        evaluation.rounding(k, plan.norm)  # once for all samples; steps take their rows of it
+
+    def bound(rows: torch.Tensor, rho: torch.Tensor) -> torch.Tensor:
+        here = evaluation.take(rows, block.entry, block.exit)
+        moves = forward_moves(here, block.nodes, block.entry, Deviation(rho), plan.norm)
         return moves[block.exit].size
 
     found = largest(bound, kappa, kappa / _gain_estimate(plan, evaluation, block))

@@ -88,17 +88,13 @@ class Elementwise(Layer):
 
     def _arguments(self, reach: Reach) -> tuple[np.ndarray, ...]:
         """Parameters as the kernels take them: unit, scale, offset, a, b."""
-        n = numel(self.shape)
-        a = self.a.detach().cpu()
-        if a.numel() > 1:
-            a = a.expand(1, *self.shape)
-        unit = reach.unit.detach().cpu().expand(n)
-        parts = (unit, reach.scale, reach.offset, a.reshape(-1), self.b.reshape(-1))
-        return tuple(
-            np.ascontiguousarray(t.detach().cpu().numpy().astype(np.float64)) for t in parts
-        )
+        unit = reach.unit.expand(numel(self.shape))
+        return array(unit), array(reach.scale), array(reach.offset), *self._shape_arguments()[:2]
 
     def _zones(self, order: int) -> np.ndarray:
+        return self.cached(("zones", order), lambda: self._make_zones(order))
+
+    def _make_zones(self, order: int) -> np.ndarray:
         if order == 2:
             rows = self.rule.bends
         else:
@@ -110,9 +106,8 @@ class Elementwise(Layer):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Range of g' (or g″) over each entry's reach: two (B, n) arrays."""
         unit, scale, offset, a, b = self._arguments(reach)
-        flat = _flat(z)
         return backend().activation_slopes(
-            self.rule.code, order, flat, unit, scale, offset, a, b, self._zones(order)
+            self.rule.code, order, flat(z), unit, scale, offset, a, b, self._zones(order)
         )
 
     def modulus(self, site: Site, *moves: Deviation) -> Deviation:
@@ -122,7 +117,7 @@ class Elementwise(Layer):
         gain, size = backend().activation_gain(
             self.rule.code,
             site.norm.p,
-            _flat(site.inputs[0]),
+            flat(site.inputs[0]),
             unit,
             scale,
             offset,
@@ -223,10 +218,6 @@ class Elementwise(Layer):
         # a is one number, or (1, N, C, spatial…): one a channel at most
         same = self.a.numel() == 1 or all(n == 1 for n in self.a.shape[3:])
         return known and same and (self.name != "Selu" or bool((self.b >= 0).all()))
-
-
-def _flat(x: torch.Tensor) -> np.ndarray:
-    return np.ascontiguousarray(x.detach().cpu().to(torch.float64).reshape(x.shape[0], -1).numpy())
 
 
 def elementwise(name: str, shape: tuple[int, ...], a: float = 0.0, b: float = 0.0) -> Elementwise:

@@ -15,7 +15,18 @@ from dataclasses import dataclass
 
 import torch
 
-from boundcert.layers.base import UNIT, Deviation, Ends, Layer, Reach, Site, norms_of, numel
+from boundcert.layers.base import (
+    UNIT,
+    Deviation,
+    Ends,
+    Layer,
+    Proportional,
+    Reach,
+    Remainder,
+    Site,
+    norms_of,
+    numel,
+)
 from boundcert.layers.relaxation import NUDGE, Box, Loss, Relaxation, largest
 from boundcert.layers.rows import Rows
 from boundcert.layers.spectral import gamma, spectral_norm_bound
@@ -172,15 +183,15 @@ class Affine(Layer):
             size = size + site.norm.of_rows(whole)[0]
         return size * gamma(self.fan_in + 8)
 
-    def linearise(
-        self, site: Site, cotangent: torch.Tensor, *moves: Deviation
-    ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+    def pull_back(
+        self, site: Site, cotangent: torch.Tensor
+    ) -> tuple[tuple[torch.Tensor, ...], Remainder]:
         flat = self.transpose(cotangent.flatten(0, 1))
         pulled = flat.reshape(*cotangent.shape[:2], *self.in_shape)
         # Aᵀc is rounded: |error|·q ≤ γ·(|A|ᵀ|c|)·|q| ≤ γ·‖c‖_q·‖|A|‖_p·‖q‖_p
         absolute = self.absolute_gain(site.norm)
         error = norms_of(site.norm.dual, cotangent) * absolute * gamma(self.fan_out + 8)
-        return (pulled,), error * moves[0].size
+        return (pulled,), Proportional(error)
 
     def interval(self, *boxes: Box) -> Ends:
         """A·centre + b ± |A|·radius, and γ_{n+8}(|A||centre| + |b|) for rounding."""

@@ -140,6 +140,31 @@ class Site:
     output: torch.Tensor
 
 
+class Remainder(Protocol):
+    """What a linear part that no move changes leaves over, as a function of the moves."""
+
+    def __call__(self, *moves: Deviation) -> torch.Tensor:
+        """The remainder (K, B) of :meth:`Layer.linearise` for operands within ``moves``."""
+        ...
+
+    def take(self, rows: torch.Tensor) -> Remainder:
+        """That of some samples."""
+        ...
+
+
+@dataclass(frozen=True)
+class Proportional:
+    """A remainder of ``slope`` (K, B) times how far the only operand moves."""
+
+    slope: torch.Tensor
+
+    def __call__(self, *moves: Deviation) -> torch.Tensor:
+        return self.slope * moves[0].size
+
+    def take(self, rows: torch.Tensor) -> Proportional:
+        return Proportional(self.slope[:, rows])
+
+
 class Emit(Protocol):
     """Appends nodes to a graph: where the parts of a layer go."""
 
@@ -203,6 +228,12 @@ class Layer(ABC):
         """Global Lipschitz constant where the modulus is exactly that constant, else None."""
         return None
 
+    def pull_back(
+        self, site: Site, cotangent: torch.Tensor
+    ) -> tuple[tuple[torch.Tensor, ...], Remainder] | None:
+        """:meth:`linearise` before the moves are known; None where the linear part needs them."""
+        return None
+
     def linearise(
         self, site: Site, cotangent: torch.Tensor, *moves: Deviation
     ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor] | None:
@@ -212,7 +243,11 @@ class Layer(ABC):
         remainder r (K, B) with |c·(g(a+q) − g(a)) − Σ c_k·q_k| ≤ r for all q within ``moves``,
         or None if this kind has no such expansion.
         """
-        return None
+        settled = self.pull_back(site, cotangent)
+        if settled is None:
+            return None
+        pulled, remainder = settled
+        return pulled, remainder(*moves)
 
     def interval(self, *boxes: Box) -> Ends:
         """Elementwise bounds (low, high) on the exact output over boxes of the exact operands."""

@@ -11,7 +11,16 @@ import torch
 import torch.nn.functional as F
 
 from boundcert.kernels import backend
-from boundcert.layers.base import Deviation, Ends, Layer, NodeSpec, Site, Unsupported, numel
+from boundcert.layers.base import (
+    Deviation,
+    Ends,
+    Layer,
+    NodeSpec,
+    Remainder,
+    Site,
+    Unsupported,
+    numel,
+)
 from boundcert.layers.pool_relaxation import WindowMaximum
 from boundcert.layers.relaxation import Box, Relaxation
 from boundcert.layers.windows import Windows, of_pool
@@ -109,29 +118,69 @@ class MaxPool(Layer):
         table = self.cached("table_tensor", lambda: torch.from_numpy(self.windows.table()))
         return WindowMaximum(boxes[0], value, self.windows, table, self.overlap)
 
-    def linearise(
-        self, site: Site, cotangent: torch.Tensor, *moves: Deviation
-    ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+    def pull_back(
+        self, site: Site, cotangent: torch.Tensor
+    ) -> tuple[tuple[torch.Tensor, ...], Remainder]:
         """Follow the present maximum i*: Δ_w − q_{i*} lies between 0 and the positive part of
         max_{i≠i*}(x_i − x_{i*} + |q_i| + |q_{i*}|)."""
         x = site.inputs[0]
         n = numel(self.windows.size)
         table = self.cached("table_tensor", lambda: torch.from_numpy(self.windows.table()))
         table = table.to(x.device)
-        flat = F.pad(x.reshape(x.shape[0], -1, n), (0, 1), value=-math.inf)
-        entries = flat[:, :, table]
-        top, which = entries.max(dim=-1)
-        entries = entries.scatter(-1, which.unsqueeze(-1), -math.inf)
-        runner = entries.amax(dim=-1) if table.shape[1] > 1 else torch.full_like(top, -math.inf)
-        reach = moves[0].entries(1)
-        widest = torch.minimum(
-            reach.unit.max().to(x.device) * reach.scale + reach.offset, moves[0].size
-        )
-        slack = 2 * widest[:, None, None] + (runner - top)
-        slack = torch.clamp(slack * (1 + 1e-15) + 4e-16 * top.abs(), min=0)
+        top, runner, which = leaders(x.reshape(x.shape[0], -1, n), table)
         weight = cotangent.reshape(-1, *which.shape)
-        rest = torch.where(weight == 0, 0.0, weight.abs() * slack).sum(dim=(2, 3)) * (1 + 1e-12)
         place = table[torch.arange(table.shape[0], device=x.device), which]
         pulled = weight.new_zeros(*weight.shape[:3], n)
-        pulled = pulled.scatter_add(3, place.expand(weight.shape), weight)
-        return (pulled.reshape(-1, *x.shape),), rest
+        pulled.scatter_add_(3, place.expand(weight.shape), weight)
+        return (pulled.reshape(-1, *x.shape),), Overtaken(weight.abs(), top.abs(), runner - top)
+
+
+@dataclass(frozen=True)
+class Overtaken:
+    """What other entries of the windows may gain on those that are the maxima now.
+
+    Attributes
+    ----------
+    weight : (K, B, C, W) magnitudes of the windows' coefficients.
+    size, lead : (B, C, W) the maxima's magnitudes, and the runners-up minus the maxima.
+    """
+
+    weight: torch.Tensor
+    size: torch.Tensor
+    lead: torch.Tensor
+
+    def __call__(self, *moves: Deviation) -> torch.Tensor:
+        reach = moves[0].entries(1)
+        widest = reach.unit.max().to(self.lead.device) * reach.scale + reach.offset
+        widest = torch.minimum(widest, moves[0].size)
+        slack = 2 * widest[:, None, None] + self.lead
+        slack = torch.clamp(slack * (1 + 1e-15) + 4e-16 * self.size, min=0)
+        # 0·inf is nan, but a window that does not matter leaves nothing over
+        rest = torch.where(self.weight == 0, 0.0, self.weight * slack)
+        return rest.sum(dim=(2, 3)) * (1 + 1e-12)
+
+    def take(self, rows: torch.Tensor) -> Overtaken:
+        return Overtaken(self.weight[:, rows], self.size[rows], self.lead[rows])
+
+
+def leaders(
+    x: torch.Tensor, table: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The largest and second largest entry of each window (B, C, W), and the largest's place in it.
+
+    One column of the table after the other: sorting or gathering whole windows takes several times
+    as long.
+    """
+    if bool((table < 0).any()):
+        x = F.pad(x, (0, 1), value=-math.inf)
+        table = torch.where(table < 0, x.shape[2] - 1, table)
+    top = x.index_select(2, table[:, 0])
+    runner = torch.full_like(top, -math.inf)
+    which = torch.zeros(top.shape, dtype=torch.int64, device=x.device)
+    for k in range(1, table.shape[1]):
+        entry = x.index_select(2, table[:, k])
+        which.masked_fill_(entry > top, k)
+        # a nan stays one, so that nothing is proved
+        runner = torch.maximum(runner, torch.minimum(entry, top))
+        top = torch.maximum(top, entry)
+    return top, runner, which

@@ -19,6 +19,7 @@ from network_factory import (
 
 from boundcert.attacks import ATTACKS, gradient_guided_points
 from boundcert.bounds.propagate import Evaluation
+from boundcert.bounds.search import largest
 from boundcert.bounds.walk import Plan, block_radius, plan, walk
 from boundcert.network.graph import Network, Preprocess, append, put_in_front
 from boundcert.norms import Norm
@@ -72,6 +73,42 @@ def test_never_above_an_attack(make, seed, weight, scale, norm) -> None:  # type
     distance = norm.of_rows(points - x)
     found = changed & torch.isfinite(distance)
     assert not bool((found & (radius > distance * (1 + 1e-9))).any())
+
+
+@settings(max_examples=60, deadline=None)
+@given(make=factories, seed=seeds, weight=weights, scale=inputs, norm=norms)
+def test_samples_do_not_know_of_each_other(make, seed, weight, scale, norm) -> None:  # type: ignore[no-untyped-def]
+    """Passes and searches go on for some samples of a batch only: none may get another's."""
+    network = make(seed, weight)
+    x, evaluation, label = evaluated(network, seed, scale, samples=5)
+    ready = plan(network, norm)
+    together = certified(ready, evaluation, label).kappa
+    for k in range(5):
+        with torch.no_grad():
+            alone = Evaluation(network, network.run(x[k : k + 1]))
+        kappa = certified(ready, alone, label[k : k + 1]).kappa[0]
+        np.testing.assert_allclose(together[k], kappa, rtol=1e-6)
+
+
+@given(seed=seeds, power=st.sampled_from([0.5, 1.0, 2.0, 9.0]))
+def test_largest_radius_was_evaluated(seed, power) -> None:  # type: ignore[no-untyped-def]
+    rng = np.random.default_rng(seed)
+    factor, limit, start = (torch.from_numpy(rng.exponential(size=6) ** 3) for _ in range(3))
+    limit[0], start[1] = 0.0, torch.inf
+    tried: list[set[float]] = [set() for _ in range(6)]
+
+    def bound(rows: torch.Tensor, rho: torch.Tensor) -> torch.Tensor:
+        for k, radius in zip(rows.tolist(), rho.tolist()):
+            tried[k].add(radius)
+        return factor[rows] * rho**power
+
+    found = largest(bound, limit, start, steps=40)
+    assert found[0] == found[1] == 0
+    for k in range(2, 6):
+        assert float(found[k]) in tried[k]
+        assert float(factor[k] * found[k] ** power) <= float(limit[k])
+        root = (limit[k] / factor[k]) ** (1 / power)
+        assert float(found[k]) == pytest.approx(float(root), rel=1.2e-3 * max(1 / power, 1))
 
 
 @settings(max_examples=60, deadline=None)

@@ -12,6 +12,7 @@ from layer_cases import AFFINE, CASES, Case
 from boundcert.layers import registry
 from boundcert.layers.affine import Affine, unchanged
 from boundcert.layers.base import Deviation, Layer, Reach, Site
+from boundcert.layers.max_pool import leaders
 from boundcert.norms import Norm
 
 #: Relative room for the rounding of the *test's* own evaluation of g(a+q) − g(a).
@@ -146,6 +147,20 @@ def test_linear_expansion_holds(
         size = sum(float((p * v).abs().sum()) for p, v in zip(pulled, q))
         room = ROOM * (size + float((c * change).abs().sum())) + slack
         assert not bool(((true - linear).abs() > rest[:, 0] * (1 + ROOM) + room).any())
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@given(seed=seeds)
+def test_leaders_of_windows(seed: int, padded: bool) -> None:
+    rng = np.random.default_rng(seed)
+    x = torch.from_numpy(rng.integers(-3, 4, (2, 3, 12)).astype(float))
+    table = torch.from_numpy(rng.integers(-1 if padded else 0, 12, (7, 4)))
+    table[:, 1] = torch.arange(7)  # no window holds nothing but padding
+    top, runner, which = leaders(x, table)
+    entries = torch.where(table < 0, -torch.inf, x[:, :, table])
+    order = entries.sort(dim=3, descending=True).values
+    assert bool((top == order[..., 0]).all()) and bool((runner == order[..., 1]).all())
+    assert bool((entries.gather(3, which[..., None])[..., 0] == top).all())
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
