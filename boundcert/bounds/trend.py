@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 #: A bound lies d(ε) = d·(ε/ε₀)^(1 + p) from the value at the sample: p where only one frame is
 #: known, and the least and the most that two frames may say.
-WIDENING, LEAST, MOST = 0.3, -1.0, 4.0
+WIDENING, LEAST, MOST = 0.3, 0.0, 4.0
 
 
 class Trend:
