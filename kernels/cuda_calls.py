@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .cuda_calls_ball import BallCalls
 from .cuda_calls_clip import ClipCalls
 from .cuda_launch import FOLDER, MAX_LANES, MODULES, Array, Launcher, source
 from .shapes import EPS
@@ -16,7 +17,7 @@ from .shapes import EPS
 __all__ = ["FOLDER", "MAX_LANES", "MODULES", "Calls", "Launcher", "source"]
 
 
-class Calls(ClipCalls):
+class Calls(BallCalls, ClipCalls):
     """All kernels; those on rows are inherited."""
 
     # kernels of the walk ---------------------------------------------------------------------

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from .cuda_launch import MAX_CHUNKS, MAX_LANES, Array, Tools
-from .shapes import EPS
 
 
 class RowCalls(Tools):
-    """The kernels on rows, and the one that prepares windows for them."""
+    """The kernels on rows that know of no ball."""
 
     def _rows(self, rows: Array, *others: Array, family: str = "rows") -> tuple[str, list[Array]]:
         """Module of a family and operands, in the precision they have together."""
@@ -119,53 +118,3 @@ class RowCalls(Tools):
         self._run(module, "pencil_gradient", len(values), count, *args)
         row_grad, mix_grad = (part.astype(rows.dtype, copy=False) for part in found)
         return row_grad, mix_grad
-
-    def pull_ball(
-        self, rows: Array, owner: Array, origin: Array, table: Array, square: Array
-    ) -> tuple[Array, Array, Array]:
-        """See :func:`ball_reference.pull_ball`."""
-        values, table, square = self._doubles(rows, table, square)
-        owner, origin = self._integers(owner, origin)
-        out = self._empty(*values.shape)
-        rest, mass = self._empty(len(values)), self._empty(len(values))
-        count, shape = values[:1].size, (*values.shape[1:], len(table), *table.shape[3:])
-        args = (values, owner, origin, table, square, out, rest, mass, *shape)
-        self._run("ball", "pull_ball", len(values), count, *args)
-        return out.astype(rows.dtype, copy=False), rest, mass
-
-    def pull_maximum(
-        self,
-        rows: Array,
-        owner: Array,
-        origin: Array,
-        taps: Array,
-        lines: Array,
-        windows: Array,
-        square: Array,
-    ) -> tuple[Array, Array, Array, Array]:
-        """See :func:`maximum_reference.pull_maximum`."""
-        values, lines, windows, square = self._doubles(rows, lines, windows, square)
-        owner, origin, taps = self._integers(owner, origin, taps)
-        tap, out = self._xp.empty(values.shape, dtype=np.int64), self._empty(*values.shape)
-        rest, mass = self._empty(len(values)), self._empty(len(values))
-        count, shape = values[:1].size, (*values.shape[1:], len(taps), *windows.shape[2:5])
-        args = (values, owner, origin, taps, lines, windows, square, tap, out, rest, mass, *shape)
-        self._run("maximum", "pull_maximum", len(values), count, *args)
-        return tap, out.astype(rows.dtype, copy=False), rest, mass
-
-    def window_lines(
-        self, low: Array, high: Array, point: Array, value: Array, table: Array
-    ) -> tuple[Array, Array, Array, Array]:
-        """See :func:`window_reference.window_lines`."""
-        arrays = self._doubles(low, high, point, value)
-        (table,) = self._integers(table)
-        samples, channels, size = low.shape
-        count, entries = table.shape
-        taps = self._xp.empty((samples, 3, channels, count), dtype=np.int64)
-        lines, far = self._empty(samples, 3, channels, count), self._empty(samples, channels)
-        marks = self._xp.zeros((samples, 3, channels, size), dtype=np.uint8)
-        terms = channels * count + 32
-        gamma = terms * EPS / (1.0 - terms * EPS)
-        args = (*arrays, table, taps, lines, marks, far, gamma, channels, size, count, entries)
-        self._run("window", "window_lines", samples * channels, count, *args)
-        return taps, lines, marks, far

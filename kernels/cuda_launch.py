@@ -26,6 +26,8 @@ MODULES = {
     "pencil_float32": ("pencil_rows.cu", "float"),
     "pencil_float64": ("pencil_rows.cu", "double"),
     "ball": ("ball.cu", "double"),
+    "dual_float32": ("dual.cu", "float"),
+    "dual_float64": ("dual.cu", "double"),
     "maximum": ("maximum.cu", "double"),
     "window": ("window.cu", "double"),
 }

@@ -1,6 +1,7 @@
 // The kernels of pencil_reference.py on rows, one block a row, in the precision `REAL` of the rows.
 // Lines are mixed in double, and so is what comes of them until it is stored.
 #include "common.cuh"
+#include "mix.cuh"
 #include "patch.cuh"
 
 #define PLANES 12
@@ -22,9 +23,9 @@ struct Choice {
 };
 
 __device__ inline Choice choice(real c, real mix, const real* pencil, i64 plane) {
-    const double bounded = mix > 0 ? smaller((double)mix, 2.0) : 0.0;  // 0 where the mix is nan
-    const int second = bounded >= 1.0 ? 1 : 0;
-    return Choice{pencil + ((c < 0 ? 6 : 0) + 2 * second) * plane, plane, bounded - second};
+    const double place = bounded(mix);
+    const int second = place >= 1.0 ? 1 : 0;
+    return Choice{pencil + ((c < 0 ? 6 : 0) + 2 * second) * plane, plane, place - second};
 }
 
 KERNEL(pull_pencil, (const real* rows, const i64* owner, const i64* origin, const real* mix,

@@ -23,6 +23,8 @@ from kernel_cases import (
     agree,
     ball_cases,
     clip_arguments,
+    dual_cases,
+    dual_gradient_cases,
     fold_arguments,
     gradient_cases,
     maximum_cases,
@@ -97,6 +99,13 @@ def test_balls_on_the_host(host: Any) -> None:
         agree(host, ball_cases(seed), *BALLS)
         agree(host, maximum_cases(seed), *BALLS)
         agree(host, window_cases(seed))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_duals_on_the_host(host: Any, dtype: type) -> None:
+    for seed in SEEDS:
+        agree(host, dual_cases(seed, dtype), *BALLS)
+        agree(host, dual_gradient_cases(seed, dtype), *BALLS)
 
 
 @pytest.mark.parametrize("kind", list(ACTIVATIONS))
@@ -197,6 +206,14 @@ def test_balls_on_the_device() -> None:
         agree(backend("gpu"), ball_cases(seed), *BALLS)
         agree(backend("gpu"), maximum_cases(seed), *BALLS)
         agree(backend("gpu"), window_cases(seed))
+
+
+@needs_device
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_duals_on_the_device(dtype: type) -> None:
+    for seed in SEEDS:
+        agree(backend("gpu"), dual_cases(seed, dtype), *BALLS)
+        agree(backend("gpu"), dual_gradient_cases(seed, dtype), *BALLS)
 
 
 @needs_device

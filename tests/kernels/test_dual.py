@@ -9,7 +9,7 @@ import pytest
 from boundcert.kernels import available, backend
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_cases import SEEDS, agree, dual_cases, dual_gradient_cases
+from kernel_cases import BALLS, DTYPES, SEEDS, agree, dual_cases, dual_gradient_cases
 from row_cases import seeds
 
 from examples import examples
@@ -19,14 +19,16 @@ BACKENDS = [name for name in available() if name != "reference"]
 
 @pytest.mark.parametrize("name", BACKENDS)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_backends_agree(name: str, seed: int) -> None:
-    agree(backend(name), dual_cases(seed), 1e-11, 1e-11)
-    agree(backend(name), dual_gradient_cases(seed), 1e-11, 1e-11)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_backends_agree(name: str, seed: int, dtype: type) -> None:
+    """In float32 as closely: an entry's arithmetic is the same, in double, and rounded once."""
+    agree(backend(name), dual_cases(seed, dtype), *BALLS)
+    agree(backend(name), dual_gradient_cases(seed, dtype), *BALLS)
 
 
-def arguments(seed: int, level: float) -> tuple[Any, ...]:
+def arguments(seed: int, level: float, dtype: type = np.float64) -> tuple[Any, ...]:
     """Those of ``pull_dual`` without nans, at multipliers of a size."""
-    for _, args in dual_cases(3 * seed):
+    for _, args in dual_cases(3 * seed, dtype):
         rows, owner, origin, mix, lam, table, square = args
         return rows, owner, origin, np.nan_to_num(mix), np.full_like(lam, level), table, square
     raise AssertionError
@@ -34,12 +36,17 @@ def arguments(seed: int, level: float) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("name", ["reference", *BACKENDS])
 @settings(max_examples=examples(40), deadline=None)
-@given(seed=seeds, level=st.sampled_from([1e-4, 0.1, 1.0, 30.0]))
-def test_bounds_hold(name: str, seed: int, level: float) -> None:
-    """c·δ_out ≥ out·δ + rest for δ in box and ball, whatever the slopes and the multiplier."""
-    args = arguments(seed, level)
+@given(seed=seeds, level=st.sampled_from([1e-4, 0.1, 1.0, 30.0]), dtype=st.sampled_from(DTYPES))
+def test_bounds_hold(name: str, seed: int, level: float, dtype: type) -> None:
+    """c·δ_out ≥ out·δ + rest for δ in box and ball, whatever the slopes and the multiplier.
+
+    In float32 only the slopes of entries with one line over the whole box may cost what rounding
+    them does: those of the others are rounded before the floor is found.
+    """
+    args = arguments(seed, level, dtype)
     rows, owner, origin, _, _, table, square = args
     out, rest, mass = backend(name).pull_dual(*args)
+    rows, out = rows.astype(np.float64), out.astype(np.float64)
     assert (mass >= np.abs(out).sum(axis=(1, 2, 3)) * (1 - 1e-12)).all()
     rng = np.random.default_rng(seed)
     for trial in range(20):
@@ -52,13 +59,15 @@ def test_bounds_hold(name: str, seed: int, level: float) -> None:
         lines = [table[:, k] * delta + table[:, k + 1] for k in (3, 5, 11)]
         moved = np.where(whole, lines[2], np.where(left, *lines[:2]))
         for r in range(len(rows)):
-            total = 0.0
+            total, room = 0.0, 1e-10
             for k, y, x in np.ndindex(rows.shape[1:]):
                 v, u = origin[r, 0] + y, origin[r, 1] + x
                 if 0 <= v < table.shape[3] and 0 <= u < table.shape[4]:
                     at = (owner[r], k, v, u)
-                    total += rows[r, k, y, x] * moved[at] - out[r, k, y, x] * delta[at]
-            assert total >= rest[r] - 1e-10
+                    part = out[r, k, y, x] * delta[at]
+                    total += rows[r, k, y, x] * moved[at] - part
+                    room += whole[at] * abs(part) * np.finfo(dtype).eps
+            assert total >= rest[r] - room
 
 
 @pytest.mark.parametrize("name", ["reference", *BACKENDS])
