@@ -12,11 +12,11 @@ from .shapes import EPS
 class BallCalls(RowCalls):
     """The kernels on rows, those over a box and a ball, and the one that prepares windows."""
 
-    def _dual(self, rows: Array, *others: Array) -> tuple[str, list[Array]]:
-        """Module and operands in the precision of the rows: it is that of the slopes found."""
+    def _typed(self, name: str, rows: Array, *others: Array) -> tuple[str, list[Array]]:
+        """Module and operands in the precision of the rows: it is that of what is found."""
         kind = np.dtype(np.float32 if rows.dtype == np.float32 else np.float64)
         arrays = [self._xp.ascontiguousarray(x, dtype=kind) for x in (rows, *others)]
-        return f"dual_{kind.name}", arrays
+        return f"{name}_{kind.name}", arrays
 
     def pull_ball(
         self, rows: Array, owner: Array, origin: Array, table: Array, square: Array
@@ -42,7 +42,7 @@ class BallCalls(RowCalls):
         square: Array,
     ) -> tuple[Array, Array, Array]:
         """See :func:`dual_reference.pull_dual`."""
-        module, (values, mix) = self._dual(rows, mix)
+        module, (values, mix) = self._typed("dual", rows, mix)
         multiplier, table, square = self._doubles(multiplier, table, square)
         owner, origin = self._integers(owner, origin)
         out = self._xp.empty_like(values)
@@ -65,7 +65,7 @@ class BallCalls(RowCalls):
         rest_grad: Array,
     ) -> tuple[Array, Array, Array]:
         """See :func:`dual_reference.dual_gradient`."""
-        module, (values, mix, back) = self._dual(rows, mix, out_grad)
+        module, (values, mix, back) = self._typed("dual", rows, mix, out_grad)
         multiplier, table, square, weight = self._doubles(multiplier, table, square, rest_grad)
         owner, origin = self._integers(owner, origin)
         found = (*(self._xp.empty_like(values) for _ in range(2)), self._empty(len(values)))
@@ -83,16 +83,63 @@ class BallCalls(RowCalls):
         lines: Array,
         windows: Array,
         square: Array,
-    ) -> tuple[Array, Array, Array, Array]:
+    ) -> tuple[Array, Array, Array, Array, Array]:
         """See :func:`maximum_reference.pull_maximum`."""
-        values, lines, windows, square = self._doubles(rows, lines, windows, square)
+        module, (values,) = self._typed("maximum", rows)
+        lines, windows, square = self._doubles(lines, windows, square)
         owner, origin, taps = self._integers(owner, origin, taps)
-        tap, out = self._xp.empty(values.shape, dtype=np.int64), self._empty(*values.shape)
-        rest, mass = self._empty(len(values)), self._empty(len(values))
+        tap, out = self._xp.empty(values.shape, dtype=np.int64), self._xp.empty_like(values)
+        found = (tap, out, *(self._empty(len(values)) for _ in range(3)))
         count, shape = values[:1].size, (*values.shape[1:], len(taps), *windows.shape[2:5])
-        args = (values, owner, origin, taps, lines, windows, square, tap, out, rest, mass, *shape)
-        self._run("maximum", "pull_maximum", len(values), count, *args)
-        return tap, out.astype(rows.dtype, copy=False), rest, mass
+        args = (values, owner, origin, taps, lines, windows, square)
+        self._run(module, "pull_maximum", len(values), count, *args, *found, *shape)
+        return found
+
+    def pull_dual_maximum(
+        self,
+        rows: Array,
+        owner: Array,
+        origin: Array,
+        multiplier: Array,
+        taps: Array,
+        lines: Array,
+        windows: Array,
+        square: Array,
+    ) -> tuple[Array, Array, Array, Array]:
+        """See :func:`dual_maximum_reference.pull_dual_maximum`."""
+        module, (values,) = self._typed("dual_maximum", rows)
+        multiplier, lines, windows, square = self._doubles(multiplier, lines, windows, square)
+        owner, origin, taps = self._integers(owner, origin, taps)
+        tap, out = self._xp.empty(values.shape, dtype=np.int64), self._xp.empty_like(values)
+        found = (tap, out, self._empty(len(values)), self._empty(len(values)))
+        count, shape = values[:1].size, (*values.shape[1:], len(taps), *windows.shape[2:5])
+        args = (values, owner, origin, multiplier, taps, lines, windows, square)
+        self._run(module, "pull_dual_maximum", len(values), count, *args, *found, *shape)
+        return found
+
+    def dual_maximum_gradient(
+        self,
+        rows: Array,
+        owner: Array,
+        origin: Array,
+        multiplier: Array,
+        taps: Array,
+        lines: Array,
+        windows: Array,
+        square: Array,
+        out_grad: Array,
+        rest_grad: Array,
+    ) -> tuple[Array, Array]:
+        """See :func:`dual_maximum_reference.dual_maximum_gradient`."""
+        module, (values, back) = self._typed("dual_maximum", rows, out_grad)
+        multiplier, lines, windows = self._doubles(multiplier, lines, windows)
+        square, weight = self._doubles(square, rest_grad)
+        owner, origin, taps = self._integers(owner, origin, taps)
+        found = (self._xp.empty_like(values), self._empty(len(values)))
+        count, shape = values[:1].size, (*values.shape[1:], len(taps), *windows.shape[2:5])
+        args = (values, owner, origin, multiplier, taps, lines, windows, square, back, weight)
+        self._run(module, "dual_maximum_gradient", len(values), count, *args, *found, *shape)
+        return found
 
     def window_lines(
         self, low: Array, high: Array, point: Array, value: Array, table: Array

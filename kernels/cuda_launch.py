@@ -28,7 +28,10 @@ MODULES = {
     "ball": ("ball.cu", "double"),
     "dual_float32": ("dual.cu", "float"),
     "dual_float64": ("dual.cu", "double"),
-    "maximum": ("maximum.cu", "double"),
+    "dual_maximum_float32": ("dual_maximum.cu", "float"),
+    "dual_maximum_float64": ("dual_maximum.cu", "double"),
+    "maximum_float32": ("maximum.cu", "float"),
+    "maximum_float64": ("maximum.cu", "double"),
     "window": ("window.cu", "double"),
 }
 

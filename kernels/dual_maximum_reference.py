@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .ball_reference import EPS
-from .maximum_reference import LEAST, MOST, PEAK
+from .maximum_reference import LEAST, MOST, PEAK, Floor, bound_of, floors
 from .rows_reference import Array, _inside, _patches
 
 
@@ -42,34 +41,10 @@ def _row(rows: Array, owner: Array, origin: Array, r: int, *planes: Array) -> _R
     return _Row(rows[r].ravel().astype(np.float64), tap, line, box)
 
 
-class _Floor(NamedTuple):
-    """The floor of every window, whether it beats the line above, and where it is attained."""
-
-    value: Array
-    taken: Array
-    mine: Array
-    other: Array
-    gap: Array
-
-
-def _floors(row: _Row, lam: float) -> _Floor:
-    """min(0, min_j …) for multiplier ``lam``; see :func:`maximum_reference.pull_maximum`."""
-    a, number, peak = -row.c, np.arange(len(row.c)), row.tap[PEAK]
-    gap, low, high = (row.box[..., k] for k in range(3))
-    at = np.clip(a[:, None] / lam, low, high)
-    terms = a[:, None] * gap + 0.5 * lam * at * at - a[:, None] * at
-    mine = np.clip(-a / lam, low[number, peak], high[number, peak])
-    terms[number, peak] = np.inf
-    value = 0.5 * lam * mine * mine + a * mine + terms.min(axis=1, initial=np.inf)
-    # what is no number bounds nothing
-    lost = np.isnan(row.box).any(axis=(1, 2)) | np.isnan(value)
-    value = np.where(lost, -np.inf, np.minimum(0.0, value))
-    taken = (row.c < 0) & (value > row.c * row.lines[2])
-    first = terms.argmin(axis=1)
-    # a floor of 0 stays 0: nothing that it is made of matters
-    moves = (value < 0) & ~lost
-    parts = (mine, at[number, first], gap[number, first])
-    return _Floor(value, taken, *(np.where(moves, part, 0.0) for part in parts))
+def _floors(row: _Row, lam: float) -> tuple[Floor, Array]:
+    """The floor of every window, and whether it beats the line above (W,)."""
+    floor = floors(-row.c, lam, row.box, row.tap[PEAK])
+    return floor, (row.c < 0) & (floor.value > row.c * row.lines[2])
 
 
 def pull_dual_maximum(
@@ -99,24 +74,18 @@ def pull_dual_maximum(
         for r, lam in enumerate(multiplier):
             row = _row(rows, owner, origin, r, taps, lines, windows)
             over, budget = row.c < 0, float(square[owner[r]])
-            floor = _floors(row, lam)
-            down = np.where(floor.taken, row.tap[PEAK], row.tap[MOST])
+            floor, taken = _floors(row, lam)
+            down = np.where(taken, row.tap[PEAK], row.tap[MOST])
             tap[r] = np.where(row.c > 0, row.tap[LEAST], down).reshape(tap[r].shape)
-            found = np.where(over & ~floor.taken, row.c * row.lines[1], row.c)
+            found = np.where(over & ~taken, row.c * row.lines[1], row.c)
             out[r] = found.reshape(out[r].shape)
             if not 0.0 < lam < np.inf:
                 continue
             up = row.c > 0
             total = float(np.sum(row.c[~over & ~up]) + np.sum((row.c * row.lines[0])[up]))
-            plain, box = (row.c * row.lines[2])[over], row.box[over]
-            reach = np.where(np.isfinite(box[..., 0]), np.abs(box[..., 1:]).max(axis=2), 0.0)
-            # a window that is lost keeps its line
-            reach = np.nan_to_num(reach, nan=0.0)
-            far = reach.max(axis=1, initial=0.0)
-            terms = -2 * row.c[over] * far + lam * far * far + np.abs(plain)
-            loss = (0.5 * lam * budget + float(terms.sum())) * (len(plain) + 64) * 2 * EPS
-            best = np.where(floor.taken[over], floor.value[over], plain)
-            rest[r] = total + (float(best.sum()) - 0.5 * lam * budget - loss)
+            plain = (row.c * row.lines[2])[over]
+            bound = bound_of(floor.value[over], plain, -row.c[over], lam, row.box[over], budget)
+            rest[r] = total + bound
     return tap, out, rest, np.abs(out).sum(axis=(1, 2, 3), dtype=np.float64)
 
 
@@ -142,12 +111,12 @@ def dual_maximum_gradient(
     with np.errstate(all="ignore"):
         for r, lam in enumerate(multiplier):
             row, weight = _row(rows, owner, origin, r, taps, lines, windows), rest_grad[r]
-            floor, back = _floors(row, lam), out_grad[r].ravel().astype(np.float64)
-            taken = back - weight * (floor.mine + floor.gap - floor.other)
+            (floor, taken), back = _floors(row, lam), out_grad[r].ravel().astype(np.float64)
+            dual = back - weight * (floor.mine + floor.gap - floor.other)
             above = row.lines[1] * back + row.lines[2] * weight
             below = back + row.lines[0] * weight
-            found = np.where(row.c > 0, below, np.where(floor.taken, taken, above))
+            found = np.where(row.c > 0, below, np.where(taken, dual, above))
             by_row[r] = np.where(row.c == 0, 0.0, found).reshape(by_row[r].shape)
-            moved = (floor.mine**2 + floor.other**2)[floor.taken]
+            moved = (floor.mine**2 + floor.other**2)[taken]
             by_multiplier[r] = 0.5 * weight * (moved.sum() - square[owner[r]])
     return by_row, by_multiplier

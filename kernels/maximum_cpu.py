@@ -14,25 +14,41 @@ from .rows_cpu import span
 
 
 @njit(cache=True, inline="always")
-def _floor(a, lam, window, peak):
-    """min(0, min_j …) of one window (K, 3)."""
-    least = math.inf
+def floor(a, lam, window, peak):
+    """min(0, min_j …) of one window (K, 3), and where it is: of the peak, of entry j, its gap."""
+    least, other, gap, best = math.inf, 0.0, 0.0, a / lam
     for j in range(window.shape[0]):
-        # min and max would lose a nan, which bounds nothing
-        if math.isnan(window[j, 0] + window[j, 1]) or math.isnan(window[j, 2]):
-            return -math.inf
-        if j != peak:
-            at = min(max(a / lam, window[j, 1]), window[j, 2])
-            least = min(least, a * window[j, 0] + 0.5 * lam * at * at - a * at)
-    mine = min(max(-a / lam, window[peak, 1]), window[peak, 2])
-    return min(0.0, 0.5 * lam * mine * mine + a * mine + least)
+        low, high = window[j, 1], window[j, 2]
+        at = min(max(best, low), high)
+        term = a * window[j, 0] + 0.5 * lam * at * at - a * at
+        # what is no number or has no end bounds nothing; min and max would lose a nan
+        if not (abs(low) < math.inf and abs(high) < math.inf) or math.isnan(term):
+            return -math.inf, 0.0, 0.0, 0.0
+        if j != peak and term < least:
+            least, other, gap = term, at, window[j, 0]
+    mine = min(max(-best, window[peak, 1]), window[peak, 2])
+    value = 0.5 * lam * mine * mine + a * mine + least
+    if math.isnan(value):
+        return -math.inf, 0.0, 0.0, 0.0
+    # a floor of 0 stays 0: nothing that it is made of matters
+    return (value, mine, other, gap) if value < 0.0 else (0.0, 0.0, 0.0, 0.0)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
+def cost(a, lam, window):
+    """What rounding of the floor of one window (K, 3) is in proportion to."""
+    far = 0.0
+    for j in range(window.shape[0]):
+        if not math.isinf(window[j, 0]):
+            far = max(far, max(abs(window[j, 1]), abs(window[j, 2])))
+    return 2 * a * far + lam * far * far
+
+
+@njit(cache=True, error_model="numpy")
 def _total(lam, count, weight, plain, boxes, peak, square):
     total = -0.5 * lam * square
     for i in range(count):
-        total += max(plain[i], _floor(weight[i], lam, boxes[i], peak[i]))
+        total += max(plain[i], floor(weight[i], lam, boxes[i], peak[i])[0])
     return total
 
 
@@ -77,18 +93,16 @@ def pull_maximum(rows, owner, origin, taps, lines, windows, square):
         if lam > 0.0:
             found, size = -0.5 * lam * square[s], 0.5 * lam * square[s]
             for i in range(count):
-                far = 0.0
-                for j in range(entries):
-                    if boxes[i, j, 0] < math.inf:
-                        far = max(far, max(abs(boxes[i, j, 1]), abs(boxes[i, j, 2])))
-                found += max(plain[i], _floor(weight[i], lam, boxes[i], peak[i]))
-                size += 2 * weight[i] * far + lam * far * far + abs(plain[i])
+                value = floor(weight[i], lam, boxes[i], peak[i])[0]
+                taken = value > plain[i]
+                found += value if taken else plain[i]
+                size += cost(weight[i], lam, boxes[i]) if taken else abs(plain[i])
             found -= size * (count + 64) * 2 * EPS
             if found > bound:
                 bound, multiplier[r] = found, lam
                 to_tap, to_out = tap[r].reshape(-1), out[r].reshape(-1)
                 for i in range(count):
-                    if _floor(weight[i], lam, boxes[i], peak[i]) > plain[i]:
+                    if floor(weight[i], lam, boxes[i], peak[i])[0] > plain[i]:
                         at = place[i]
                         k, y = at // (rows.shape[2] * rows.shape[3]), at // rows.shape[3]
                         v, u = top + y % rows.shape[2], left + at % rows.shape[3]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from .ball_reference import EPS, Array
@@ -13,29 +15,61 @@ from .rows_reference import _inside, _patches
 LEAST, MOST, PEAK = 0, 1, 2
 
 
-def _floors(weight: Array, lam: float, windows: Array, peak: Array) -> Array:
-    """min(0, min_j …) of every window for multiplier ``lam``; see :func:`pull_maximum`.
+class Floor(NamedTuple):
+    """min(0, min_j …) of every window (W,), and where it is: of the peak, of entry j, its gap."""
+
+    value: Array
+    mine: Array
+    other: Array
+    gap: Array
+
+
+def floors(weight: Array, lam: float, windows: Array, peak: Array) -> Floor:
+    """The floors of windows for multiplier ``lam``; see :func:`pull_maximum`.
 
     Parameters
     ----------
     weight : (W,) |c|. windows : (W, K, 3) gap, low and high of δ. peak : (W,) an entry each.
     """
     gap, low, high = windows[..., 0], windows[..., 1], windows[..., 2]
-    a = weight[:, None]
+    a, number = weight[:, None], np.arange(len(weight))
     at = np.clip(a / lam, low, high)
     terms = a * gap + 0.5 * lam * at * at - a * at
-    number = np.arange(len(weight))
     mine = np.clip(-weight / lam, low[number, peak], high[number, peak])
-    back = 0.5 * lam * mine * mine + weight * mine
+    # what is no number or has no end bounds nothing
+    lost = (np.isnan(terms) | ~np.isfinite(low) | ~np.isfinite(high)).any(axis=1)
     terms[number, peak] = np.inf
-    found = np.minimum(0.0, back + terms.min(axis=1, initial=np.inf))
-    return np.where(np.isnan(windows).any(axis=(1, 2)), -np.inf, found)
+    value = 0.5 * lam * mine * mine + weight * mine + terms.min(axis=1, initial=np.inf)
+    lost = lost | np.isnan(value)
+    value = np.where(lost, -np.inf, np.minimum(0.0, value))
+    first = terms.argmin(axis=1)
+    # a floor of 0 stays 0: nothing that it is made of matters
+    moves = (value < 0) & ~lost
+    parts = (mine, at[number, first], gap[number, first])
+    return Floor(value, *(np.where(moves, part, 0.0) for part in parts))
+
+
+def bound_of(
+    value: Array, plain: Array, weight: Array, lam: float, windows: Array, square: float
+) -> float:
+    """The sum of the better of floors and lines, less what ``square`` and rounding cost.
+
+    A floor below 0 adds up numbers of at most 2·(2|c|far + λ·far²), ``far`` the largest |δ|: gaps
+    that take more of |c| leave it at 0. A window that keeps its line pays for that only.
+    """
+    ends = np.abs(windows[..., 1:]).max(axis=2)
+    far = np.where(np.isinf(windows[..., 0]), 0.0, ends).max(axis=1, initial=0.0)
+    taken = value > plain
+    terms = np.where(taken, 2 * weight * far + lam * far * far, np.abs(plain))
+    spent = 0.5 * lam * square
+    loss = (spent + float(terms.sum())) * (len(weight) + 64) * 2 * EPS
+    return float(np.where(taken, value, plain).sum()) - spent - loss
 
 
 def _total(
     lam: float, weight: Array, plain: Array, windows: Array, peak: Array, square: float
 ) -> float:
-    terms = np.maximum(plain, _floors(weight, lam, windows, peak))
+    terms = np.maximum(plain, floors(weight, lam, windows, peak).value)
     return float(terms.sum()) - 0.5 * lam * square
 
 
@@ -62,7 +96,7 @@ def pull_maximum(
                                  + min_{δ_m} (½λδ_m² + |c|δ_m)),
 
     of which ½λ·square is to be taken for all of them together. λ is searched row by row; each
-    window takes the better of the two, the line where one of its numbers is nan.
+    window takes the better of the two, the line where a number of it is nan or a box has no end.
 
     Parameters
     ----------
@@ -70,8 +104,8 @@ def pull_maximum(
     taps : (B, 3, C, H, W) int64: which entry of its window is :data:`LEAST`, :data:`MOST`,
         :data:`PEAK`.
     lines : (B, 3, C, H, W): constant below; slope and constant above, rounded outward.
-    windows : (B, C, H, W, K, 3): value at the sample below the maximum there (``inf``: padding),
-        low and high end of the box of δ.
+    windows : (B, C, H, W, K, 3): value at the sample below the maximum there (0 at the peak,
+        nowhere less; ``inf``: padding), low and high end of the box of δ.
     square : (B,) bound on Σδ² over windows and their entries; inf: none.
 
     Returns
@@ -86,37 +120,31 @@ def pull_maximum(
         _patches(lines[:, k], owner, origin, size).reshape(len(rows), -1) for k in range(3)
     )
     entries = windows.shape[4]
-    flat = rows.reshape(len(rows), -1)
+    flat = rows.reshape(len(rows), -1).astype(np.float64)
     # (B, K·3·C, H, W): patches of all at once
     planes = np.moveaxis(windows, (4, 5), (1, 2)).reshape(len(windows), -1, *windows.shape[2:4])
     cut = _patches(planes, owner, origin, size).reshape(len(rows), entries, 3, -1)
-    tap = np.where(flat > 0, which[LEAST], which[MOST])
-    out = np.where(flat > 0, flat, np.where(flat < 0, flat * slope, flat))
     rest, multiplier = np.empty(len(rows)), np.zeros(len(rows))
-    for r, c in enumerate(flat):
-        over = c < 0
-        live = c > 0
-        total = float(np.sum(c[~over & ~live]) + np.sum((c * low[r])[live]))
-        plain = (c * high[r])[over]
-        weight, peak = -c[over], which[PEAK][r][over]
-        box = np.moveaxis(cut[r][:, :, over], 2, 0)
-        budget = float(square[owner[r]])
-        bound, length = float(plain.sum()), float((weight * weight).sum())
-        chosen = _multiplier((weight, plain, box, peak, budget), bound, length, budget)
-        if chosen > 0.0:
-            floors = _floors(weight, chosen, box, peak)
-            reach = np.where(np.isfinite(box[..., 0]), np.abs(box[..., 1:]).max(axis=2), 0.0)
-            # a window that is lost keeps its line
-            reach = np.nan_to_num(reach, nan=0.0)
-            far = reach.max(axis=1, initial=0.0)
-            terms = 2 * weight * far + chosen * far * far + np.abs(plain)
-            loss = (0.5 * chosen * budget + float(terms.sum())) * (len(weight) + 64) * 2 * EPS
-            found = float(np.maximum(plain, floors).sum()) - 0.5 * chosen * budget - loss
-            if found > bound:
-                bound, multiplier[r] = found, chosen
-                taken = np.nonzero(over)[0][floors > plain]
-                tap[r, taken], out[r, taken] = which[PEAK][r][taken], c[taken]
-        rest[r] = total + bound
-    shape = rows.shape
-    mass = np.abs(out).sum(axis=1)
+    with np.errstate(all="ignore"):
+        tap = np.where(flat > 0, which[LEAST], which[MOST])
+        out = np.where(flat < 0, flat * slope, flat)
+        for r, c in enumerate(flat):
+            over, live = c < 0, c > 0
+            total = float(np.sum(c[~over & ~live]) + np.sum((c * low[r])[live]))
+            plain = (c * high[r])[over]
+            weight, peak = -c[over], which[PEAK][r][over]
+            box = np.moveaxis(cut[r][:, :, over], 2, 0)
+            budget = float(square[owner[r]])
+            bound, length = float(plain.sum()), float((weight * weight).sum())
+            chosen = _multiplier((weight, plain, box, peak, budget), bound, length, budget)
+            if chosen > 0.0:
+                value = floors(weight, chosen, box, peak).value
+                found = bound_of(value, plain, weight, chosen, box, budget)
+                if found > bound:
+                    bound, multiplier[r] = found, chosen
+                    taken = np.nonzero(over)[0][value > plain]
+                    tap[r, taken], out[r, taken] = which[PEAK][r][taken], c[taken]
+            rest[r] = total + bound
+    shape, out = rows.shape, out.astype(rows.dtype)
+    mass = np.abs(out).sum(axis=1, dtype=np.float64)
     return tap.reshape(shape), out.reshape(shape), rest, mass, multiplier

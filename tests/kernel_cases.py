@@ -195,8 +195,11 @@ def clip_arguments(seed: int, dtype: type, p: float) -> tuple[Any, ...]:
     return (rows * size).astype(dtype), owner, origin, below, 1.0 - below, eps, p
 
 
-def maximum_cases(seed: int) -> Iterator[Case]:
-    """Windows with entries that are padding, and with such as no one knows."""
+def maximum_cases(seed: int, dtype: type) -> Iterator[Case]:
+    """Windows with entries that are padding, and with such as no one knows.
+
+    Windows and lines are in double whatever the rows are in.
+    """
     rng = np.random.default_rng(6000 + seed)
     rows, owner, origin, plane = places(rng, seed)
     entries = int(rng.integers(1, 5))
@@ -213,23 +216,36 @@ def maximum_cases(seed: int) -> Iterator[Case]:
     if seed % 3 == 1:
         rows[rng.random(rows.shape) < 0.02] = np.nan
         windows[rng.random(windows.shape) < 0.01] = np.nan
+        # ends that bound nothing, on the right side and on the wrong one
+        for number in (np.inf, -np.inf):
+            windows[..., 1:][rng.random((*windows.shape[:-1], 2)) < 0.005] = number
     lines = np.stack([bottom, slope, top - value], axis=1)
+    if seed % 3 == 2:
+        # boxes in which rounding may cost something, or anything, those of padding among them
+        windows[padding, 1:] = -1e7, 1e7
+        for sample, share, far in ((0, 0.1, 1e7), (1, 0.05, 1e200), (2, 0.2, 1e200)):
+            windows[sample, ..., 1:][rng.random(padding[0].shape) < share] = -far, far
+    if seed % 3:
+        # no line above, in places not even a floor
+        lines[:2, 2][rng.random((2, *plane)) < 0.1] = np.inf
+    rows = rows.astype(dtype)
     for share in (1e-3, 0.1, 1.0, 1e3, 0.0, np.inf):
         args = (np.stack(best, axis=1), lines, windows, np.full(3, share))
         yield "pull_maximum", (rows, owner, origin, *args)
 
 
-def dual_maximum_cases(seed: int) -> Iterator[Case]:
+def dual_maximum_cases(seed: int, dtype: type) -> Iterator[Case]:
     """The windows of :func:`maximum_cases` with multipliers of all sizes."""
     rng = np.random.default_rng(6500 + seed)
-    _, args = next(maximum_cases(seed))
+    _, args = next(maximum_cases(seed, dtype))
     multiplier = rng.choice([1e-6, 0.1, 1.0, 1e4, 0.0, np.inf, np.nan], len(args[0]))
     yield "pull_dual_maximum", (*args[:3], multiplier, *args[3:-1], rng.uniform(0.0, 9.0, 3))
 
 
-def dual_maximum_gradient_cases(seed: int) -> Iterator[Case]:
+def dual_maximum_gradient_cases(seed: int, dtype: type) -> Iterator[Case]:
     rng = np.random.default_rng(6700 + seed)
-    for _, args in dual_maximum_cases(seed):
+    for _, args in dual_maximum_cases(seed, dtype):
         multiplier = rng.uniform(0.1, 5.0, len(args[0]))
-        back = rng.standard_normal(args[0].shape), rng.standard_normal(len(args[0]))
-        yield "dual_maximum_gradient", (*args[:3], multiplier, *args[4:], *back)
+        back = rng.standard_normal(args[0].shape).astype(dtype)
+        weight = rng.standard_normal(len(back))
+        yield "dual_maximum_gradient", (*args[:3], multiplier, *args[4:], back, weight)

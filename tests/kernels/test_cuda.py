@@ -25,6 +25,8 @@ from kernel_cases import (
     clip_arguments,
     dual_cases,
     dual_gradient_cases,
+    dual_maximum_cases,
+    dual_maximum_gradient_cases,
     fold_arguments,
     gradient_cases,
     maximum_cases,
@@ -97,7 +99,6 @@ def test_pencils_on_the_host(host: Any, dtype: type) -> None:
 def test_balls_on_the_host(host: Any) -> None:
     for seed in SEEDS:
         agree(host, ball_cases(seed), *BALLS)
-        agree(host, maximum_cases(seed), *BALLS)
         agree(host, window_cases(seed))
 
 
@@ -106,6 +107,14 @@ def test_duals_on_the_host(host: Any, dtype: type) -> None:
     for seed in SEEDS:
         agree(host, dual_cases(seed, dtype), *BALLS)
         agree(host, dual_gradient_cases(seed, dtype), *BALLS)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_maxima_on_the_host(host: Any, dtype: type) -> None:
+    for seed in SEEDS:
+        agree(host, maximum_cases(seed, dtype), *BALLS)
+        agree(host, dual_maximum_cases(seed, dtype), *BALLS)
+        agree(host, dual_maximum_gradient_cases(seed, dtype), *BALLS)
 
 
 @pytest.mark.parametrize("kind", list(ACTIVATIONS))
@@ -204,7 +213,6 @@ def test_clips_on_the_device(dtype: type) -> None:
 def test_balls_on_the_device() -> None:
     for seed in SEEDS:
         agree(backend("gpu"), ball_cases(seed), *BALLS)
-        agree(backend("gpu"), maximum_cases(seed), *BALLS)
         agree(backend("gpu"), window_cases(seed))
 
 
@@ -214,6 +222,15 @@ def test_duals_on_the_device(dtype: type) -> None:
     for seed in SEEDS:
         agree(backend("gpu"), dual_cases(seed, dtype), *BALLS)
         agree(backend("gpu"), dual_gradient_cases(seed, dtype), *BALLS)
+
+
+@needs_device
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_maxima_on_the_device(dtype: type) -> None:
+    for seed in SEEDS:
+        agree(backend("gpu"), maximum_cases(seed, dtype), *BALLS)
+        agree(backend("gpu"), dual_maximum_cases(seed, dtype), *BALLS)
+        agree(backend("gpu"), dual_maximum_gradient_cases(seed, dtype), *BALLS)
 
 
 @needs_device

@@ -75,3 +75,39 @@ def test_windows_that_are_no_numbers_get_no_ball(name: str, seed: int, place: in
         rows, owner, origin, taps, lines, boxed, np.full(3, np.inf)
     )
     np.testing.assert_allclose(rest, plain, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["reference", *BACKENDS])
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_a_window_that_is_lost_costs_the_others_nothing(
+    name: str, place: int, number: float
+) -> None:
+    """It keeps its line, and no more than that is paid for rounding; a gap of ∞ loses nothing."""
+    rng = np.random.default_rng(place)
+    _, _, _, taps, lines, boxed = windows(rng, 3, 4)
+    rows, owner, origin = -rng.random((6, *PLANE)), np.arange(6) // 2, np.zeros((6, 2), np.int64)
+    lines[:, 2, 0, 0, 0] = 0.0  # a line that no floor beats
+    spoilt = boxed.copy()
+    spoilt[:, 0, 0, 0, 1, place] = number
+    kernels, square = backend(name), np.full(3, 1e-3)
+    found = [
+        kernels.pull_maximum(rows, owner, origin, taps, lines, x, square) for x in (boxed, spoilt)
+    ]
+    assert (found[0][-1] > 0).all()
+    same(found[1], found[0])
+    given = (rows, owner, origin, found[0][-1], taps, lines)
+    same(*(kernels.pull_dual_maximum(*given, x, square) for x in (boxed, spoilt)))
+
+
+@pytest.mark.parametrize("name", ["reference", *BACKENDS])
+def test_windows_without_a_line_above_have_their_floor(name: str) -> None:
+    rng = np.random.default_rng(7)
+    _, _, _, taps, lines, boxed = windows(rng, 3, 4)
+    rows, owner, origin = -rng.random((6, *PLANE)), np.arange(6) // 2, np.zeros((6, 2), np.int64)
+    lines[:, 2, 0] = np.inf
+    tap, _, rest, _, multiplier = backend(name).pull_maximum(
+        rows, owner, origin, taps, lines, boxed, np.full(3, 1e-3)
+    )
+    assert (multiplier > 0).all() and np.isfinite(rest).all()
+    assert (tap[:, 0] == taps[owner, PEAK, 0]).all()
