@@ -34,7 +34,7 @@ ABOVE = 1.0 + 4e-4
 #: Until the radius sought is enclosed, the next frame of an ascent goes this power of R/ε further,
 #: where R is the root that the frame at ε found: a little past it, so as to enclose it.
 BEYOND = 1.1
-#: With an ascent the first frame looks so much above what is known.
+#: Where multipliers or an ascent are to help the first frame looks so much above what is known.
 HIGHER, HIGHER_LINF = 1.15, 1.05
 #: A radius that is so little above what is known: a frame there that finds less is the last.
 HOPELESS = 1.002

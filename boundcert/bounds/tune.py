@@ -63,13 +63,21 @@ class _Way:
 
     Attributes
     ----------
+    kind : ``mix`` or ``level`` of :class:`Choice`.
+    rate : first step, for all or for each row.
+    ends : between which numbers may lie.
     best : the best numbers met, row by row.
     """
 
     def __init__(
-        self, choices: Choices, node: int, kind: str, rate: torch.Tensor | float, most: float
+        self,
+        choices: Choices,
+        node: int,
+        kind: str,
+        rate: torch.Tensor | float,
+        ends: tuple[float, float],
     ) -> None:
-        self.node, self.kind, self.rate, self.most = node, kind, rate, most
+        self.node, self.kind, self.rate, self.ends = node, kind, rate, ends
         self.best = self.place(choices).detach().clone()
         self.mean, self.square = torch.zeros_like(self.best), torch.zeros_like(self.best)
 
@@ -88,8 +96,7 @@ class _Way:
         square = self.square.mul_(SQUARE).addcmul_(grad, grad, value=1 - SQUARE)
         scale = DECAY**step * (1 - SQUARE ** (step + 1)) ** 0.5 / (1 - MEAN ** (step + 1))
         moved = self.place(choices).detach() + self.rate * scale * mean / (square.sqrt() + 1e-30)
-        least = 0.0 if self.kind == "mix" else -self.most
-        self.set(choices, moved.clamp_(least, self.most).requires_grad_())
+        self.set(choices, moved.clamp_(*self.ends).requires_grad_())
 
 
 def _ways(choices: Choices, node: int) -> Iterator[_Way]:
@@ -100,6 +107,6 @@ def _ways(choices: Choices, node: int) -> Iterator[_Way]:
         if choice.dual is not None:
             wide = choice.dual.reshape(-1, *([1] * (choice.mix.dim() - 1)))
             rate = torch.where(wide, RATE_DUAL, RATE)
-        yield _Way(choices, node, "mix", rate, 2.0)
+        yield _Way(choices, node, "mix", rate, (0.0, 2.0))
     if choice.level is not None:
-        yield _Way(choices, node, "level", RATE_LEVEL, torch.inf)
+        yield _Way(choices, node, "level", RATE_LEVEL, (-torch.inf, torch.inf))
