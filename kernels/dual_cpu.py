@@ -15,7 +15,7 @@ from .rows_cpu import runs
 COLUMNS = 15
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def _entry(table, at, plane, rises):
     """Box and cut, lines left and right of it on the side of a coefficient."""
     side = at + np.uint64(BELOW if rises else ABOVE) * plane
@@ -30,14 +30,14 @@ def _entry(table, at, plane, rises):
     )
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def _slope(mix, left, right):
     """The slope that a mix says, and what it gains by a unit of mix."""
     gain = 0.5 * abs(right - left)
     return min(left, right) + gain * _bounded(mix), gain
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def _lowest(c, g, lam, entry):
     """The least of ½λδ² + c·line(δ) − gδ over both parts, where it is, and the line there."""
     low, high, split, left, left_at, right, right_at = entry

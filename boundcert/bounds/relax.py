@@ -26,7 +26,7 @@ BATCH = 32
 RELAX, DUAL, OPTIMIZE = (
     Rung("relax"),
     Rung("optimize", ball=True),
-    Rung("optimize", ball=True, steps=24),
+    Rung("optimize", ball=True, steps=16),
 )
 CLIMB = (RELAX, DUAL, OPTIMIZE)
 

@@ -17,7 +17,7 @@ from boundcert.layers.rows import Rows
 
 #: First step in the mix of lines, of slopes beside a multiplier, and in a multiplier's logarithm;
 #: what is left of a step after each.
-RATE, RATE_DUAL, RATE_LEVEL, DECAY = 1.5, 0.5, 0.5, 0.94
+RATE, RATE_DUAL, RATE_LEVEL, DECAY = 1.5, 0.5, 0.5, 0.92
 #: Decay of the running means of gradients and of their squares (Adam, arXiv 1412.6980).
 MEAN, SQUARE = 0.8, 0.9
 

@@ -17,7 +17,7 @@ from boundcert.network.graph import Network
 from boundcert.norms import Norm
 
 #: All rungs, with a short ascent: how long it is decides how tight bounds are, not if they hold.
-CLIMB = (RELAX, DUAL, replace(OPTIMIZE, steps=5))
+CLIMB = (RELAX, DUAL, replace(OPTIMIZE, steps=3))
 
 
 def problem_of(network: Network, norm: Norm, x: torch.Tensor, clip: Clip | None = None) -> Problem:
