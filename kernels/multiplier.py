@@ -10,6 +10,9 @@ from numba.extending import register_jitable
 
 #: Multipliers that are tried, as powers of 4 times ‖c‖₂/ρ, and halvings of the step afterwards.
 FIRST, LAST, HALVINGS = -3, 2, 3
+#: Below this multipliers are not worth having, and near it half of one is still a normal number,
+#: so that its rounding is relative, as bounds take it to be.
+LEAST = 1e-250
 
 Search = Callable[[tuple[Any, ...], float, float, float], float]
 
@@ -30,7 +33,7 @@ def search(bound: Callable[..., float]) -> Search:
         if not (0.0 < square < math.inf and 0.0 < length < math.inf):
             return 0.0
         unit = math.sqrt(length / square)
-        if not 0.0 < unit < math.inf:
+        if not LEAST < unit < math.inf:
             return 0.0
         best, chosen = plain, 0.0
         for k in range(FIRST, LAST):

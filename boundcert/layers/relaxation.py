@@ -21,6 +21,8 @@ import torch
 from boundcert.layers.base import UNDERFLOW, UNIT
 from boundcert.layers.rows import Rows
 
+#: Logarithms of multipliers to the base 4 go no further than this either way.
+FARTHEST = 400.0
 #: Relative widening of a bound that a few float64 operations made.
 NUDGE = 4e-16
 
@@ -109,9 +111,9 @@ class Choice:
 
     @property
     def multiplier(self) -> torch.Tensor:
-        """(R,) the multipliers."""
+        """(R,) the multipliers: normal numbers, and their halves, too."""
         assert self.level is not None
-        return torch.exp2(2 * self.level.double())
+        return torch.exp2(2 * self.level.double().clamp(-FARTHEST, FARTHEST))
 
     def take(self, rows: torch.Tensor) -> Choice:
         """The choices of some of the rows."""

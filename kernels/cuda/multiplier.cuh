@@ -13,7 +13,8 @@ __device__ inline double clamped(double x, double low, double high) {
 template <class Value>
 __device__ inline double multiplier(Value value, double plain, double length, double square) {
     const double unit = sqrt(length / square);
-    if (!(0.0 < square && square < INF && 0.0 < unit && unit < INF)) return 0.0;
+    // below, half of a multiplier might be no normal number
+    if (!(0.0 < square && square < INF && 1e-250 < unit && unit < INF)) return 0.0;
     double best = plain, chosen = 0.0, lam = unit / 64.0;
     for (int k = 0; k < 5; ++k, lam *= 4.0) {
         const double found = value(lam);
