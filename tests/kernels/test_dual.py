@@ -110,3 +110,30 @@ def test_the_gradient_is_that_of_the_bound(name: str, seed: int) -> None:
     ]
     exact = (found[0] * move + found[1] * turn).sum(axis=(1, 2, 3)) + found[2] * lift
     np.testing.assert_allclose((ends[0] - ends[1]) / (2 * step), exact, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["reference", *BACKENDS])
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("level", [0.3, 3.0])
+def test_the_bound_is_attained_at_its_minimiser(name: str, seed: int, level: float) -> None:
+    """Where the ball is as large as the minimiser is long: less would be loose, more untrue."""
+    kernels = backend(name)
+    rows, owner, origin, mix, lam, table, _ = arguments(seed, level)
+    given = (rows, owner, origin, mix, lam, table)
+    none, ones = np.zeros_like(rows), np.ones(len(rows))
+    by_mix = kernels.dual_gradient(*given, np.zeros(3), none, ones)[1]
+    gain = 0.5 * abs(table[0, 3].flat[0] - table[0, 5].flat[0])
+    with np.errstate(all="ignore"):
+        delta = np.nan_to_num(-by_mix / (rows * gain))
+    for r in range(len(rows)):
+        out, rest, _ = kernels.pull_dual(*given, np.full(3, (delta[r] ** 2).sum()))
+        total, size = 0.0, 1.0
+        for k, y, x in np.ndindex(rows.shape[1:]):
+            v, u = origin[r, 0] + y, origin[r, 1] + x
+            if 0 <= v < table.shape[3] and 0 <= u < table.shape[4]:
+                e, d, c = table[owner[r], :, k, v, u], delta[r, k, y, x], rows[r, k, y, x]
+                side = 3 if d <= e[2] else 5
+                side = 11 if e[11] == e[13] and e[12] == e[14] else side
+                total += c * (e[side] * d + e[side + 1]) - out[r, k, y, x] * d
+                size += abs(c) * (1 + abs(d))
+        assert abs(total - rest[r]) <= 1e-9 * size
