@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -49,10 +49,17 @@ class Linear:
 
 
 class Carried(NamedTuple):
-    """Rows of the input, their rest (R,), and the most coefficients that a row had on the way."""
+    """Rows of the input, or of what stands for it, and their rest (R,).
+
+    Attributes
+    ----------
+    shape : of the value that the rows are functionals of.
+    widest : the most coefficients that a row had on the way.
+    """
 
     rows: Rows
     rest: torch.Tensor
+    shape: tuple[int, ...]
     widest: int
 
 
@@ -95,8 +102,11 @@ def carry(
     start: dict[int, Rows],
     rest: torch.Tensor,
     choices: Choices | None = None,
+    shortcuts: Mapping[int, Relaxation] | None = None,
 ) -> Carried:
     """Rows of the input, and the rest, that bound the sum of the rows in ``start`` from below.
+
+    ``shortcuts`` take rows of a node straight to the input, where no other rows are left.
 
     By induction backward over the nodes: Σ_k c_k·δ_k + rest only decreases when a layer's row is
     replaced by its relaxation. Where two branches meet, the sum of their coefficients is rounded
@@ -107,9 +117,12 @@ def carry(
         rows = pending.pop(k, None)
         if rows is None:
             continue
+        widest = max(widest, rows.values[0].numel())
+        if shortcuts and k in shortcuts and not pending:
+            (rows,), loss = shortcuts[k].below(rows)
+            return Carried(rows, down(rest, loss), rows.values.shape[1:], widest)
         relaxation = relaxations[k]
         assert relaxation is not None
-        widest = max(widest, rows.values[0].numel())
         parts, loss = (choices.pull if choices else _below)(k, relaxation, rows)
         rest = down(rest, loss)
         for i, part in zip(network.nodes[k].inputs, parts):
@@ -117,7 +130,8 @@ def carry(
                 part, loss = joined(pending[i], part, network.nodes[i].shape, boxes[i])
                 rest = down(rest, loss)
             pending[i] = part
-    return Carried(pending[0], rest, max(widest, pending[0].values[0].numel()))
+    widest = max(widest, pending[0].values[0].numel())
+    return Carried(pending[0], rest, network.input_shape, widest)
 
 
 def first_rows(

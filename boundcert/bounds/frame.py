@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import torch
@@ -28,6 +29,8 @@ from boundcert.layers.relaxation import Box, Relaxation, down
 from boundcert.layers.rows import Rows
 from boundcert.norms import Norm
 
+#: Stands for the margins among nodes whose rows' widths are kept.
+MARGINS = -1
 #: Rows to begin with, by node, and their rest.
 Start = tuple[dict[int, Rows], torch.Tensor]
 #: The box of a node at radii (B,), from the one that forms give.
@@ -66,6 +69,14 @@ class Frame:
     clock: Clock = field(default_factory=Clock)
     precision: torch.dtype = torch.float64
     steps: int = 0
+
+    @cached_property
+    def shortcuts(self) -> dict[int, Relaxation]:
+        """Relaxations of nodes that reach the input at once; there is none to a box."""
+        if self.problem.region.rooms is not None:
+            return {}
+        points, ways = self.problem.points, self.problem.prefix.shortcuts
+        return {k: way.at(points[k], self.eps) for k, way in ways.items()}
 
     @classmethod
     def build(
@@ -247,21 +258,13 @@ class Frame:
         owner, index = found[:, 0].contiguous(), found[:, 1].contiguous()
         sign = 1.0 - 2.0 * found[:, 2].double()
         point = self.problem.values[node].flatten(1)[owner, index] * sign
-        bound = Linear(torch.empty_like(sign), torch.empty_like(sign))
 
-        def bounded(cut: slice) -> _Bounded:
-            def first(precision: torch.dtype) -> Start:
-                entries = (index[cut], owner[cut], sign[cut].to(precision))
-                network = self.problem.network
-                return first_rows(network, self.relaxations, self.boxes, node, entries)
+        def first(cut: slice, precision: torch.dtype) -> Start:
+            entries = (index[cut], owner[cut], sign[cut].to(precision))
+            network = self.problem.network
+            return first_rows(network, self.relaxations, self.boxes, node, entries)
 
-            self.clock.check()
-            return self._bounded(first, point[cut], owner[cut], steps)
-
-        widths = self.problem.widths
-        for cut, part in blocks(len(owner), bounded, widths.get(node)):
-            bound.base[cut], bound.slope[cut] = part.linear.base, part.linear.slope
-            widths[node] = max(widths.get(node, 1), part.widest)
+        bound = self._in_blocks(node, first, point, owner, steps)
         self.forms[node].keep(found, bound)
         self.boxes[node] = self.boxes[node].meet(*self.forms[node].ends(self.eps))
 
@@ -275,14 +278,43 @@ class Frame:
         mine = label[owner]
         logits = self.problem.values[last].reshape(len(label), -1)
 
-        def first(precision: torch.dtype) -> Start:
-            values = torch.zeros(len(owner), classes, dtype=precision)
-            values.scatter_(1, mine[:, None], 1.0).scatter_(1, rival[:, None], -1.0)
-            zero = torch.zeros(len(owner), dtype=torch.float64)
-            return {last: Rows.of(values, owner, shape)}, zero
+        def first(cut: slice, precision: torch.dtype) -> Start:
+            values = torch.zeros(len(owner[cut]), classes, dtype=precision)
+            values.scatter_(1, mine[cut, None], 1.0).scatter_(1, rival[cut, None], -1.0)
+            zero = torch.zeros(len(values), dtype=torch.float64)
+            return {last: Rows.of(values, owner[cut], shape)}, zero
 
         point = down(logits[owner, mine], -logits[owner, rival])
-        return self._bounded(first, point, owner, self.steps, self.problem.region.vanishing).linear
+        region = self.problem.region
+        return self._in_blocks(MARGINS, first, point, owner, self.steps, region.vanishing)
+
+    def _in_blocks(
+        self,
+        node: int,
+        first: Callable[[slice, torch.dtype], Start],
+        point: torch.Tensor,
+        owner: torch.Tensor,
+        steps: int,
+        concretise: Concretise | None = None,
+    ) -> Linear:
+        """:meth:`_bounded` of as many rows at a time as fit a block, for a node (or margins).
+
+        A frame that came as far as its margins is worth finishing, whatever the clock says.
+        """
+
+        def bounded(cut: slice) -> _Bounded:
+            if node != MARGINS:
+                self.clock.check()
+            return self._bounded(partial(first, cut), point[cut], owner[cut], steps, concretise)
+
+        bound, widths = (
+            Linear(torch.empty_like(point), torch.empty_like(point)),
+            self.problem.widths,
+        )
+        for cut, part in blocks(len(owner), bounded, widths.get(node)):
+            bound.base[cut], bound.slope[cut] = part.linear.base, part.linear.slope
+            widths[node] = max(widths.get(node, 1), part.widest)
+        return bound
 
     def _bounded(
         self,
@@ -301,16 +333,17 @@ class Frame:
         concretise = concretise or region.concretise
 
         def pull(precision: torch.dtype, choices: Choices | None) -> Carried:
-            return carry(network, self.relaxations, self.boxes, *first(precision), choices)
+            places = (self.relaxations, self.boxes)
+            return carry(network, *places, *first(precision), choices, self.shortcuts)
 
         def linear(found: Carried) -> Linear:
-            return concretise(found.rows, down(point, found.rest), network.input_shape, eps)
+            return concretise(found.rows, down(point, found.rest), found.shape, eps)
 
         plain = pull(self.precision, None)
         bound = linear(plain)
         if steps and not self.clock.short:
-            taped = lambda choices: pull(torch.float32, choices)[:2]  # noqa: E731
-            choices = tune(taped, eps, network.input_shape, region, steps)
+            taped = lambda choices: pull(torch.float32, choices)  # noqa: E731
+            choices = tune(taped, eps, region, steps)
             if choices is not None:
                 bound = bound.better(linear(pull(self.precision, choices)), eps)
         return _Bounded(bound, plain.widest)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from boundcert.bounds.backward import Carried, blocks, carry, concretise, first_rows
+from boundcert.bounds.shortcut import Shortcut, worthwhile
 from boundcert.layers.affine import Affine
 from boundcert.layers.base import UNIT
 from boundcert.layers.merge import Add, Concat
@@ -30,12 +31,14 @@ class Prefix:
         a nonlinear layer reads, and for the input.
     nodes : all affine nodes, in order.
     columns : for balls of norm 1: node → an upper bound on the 2-norm of its matrix' columns.
+    shortcuts : node → its matrix, where one product is no more work than the layers before it.
     """
 
     network: Network
     norms: dict[int, torch.Tensor]
     nodes: tuple[int, ...]
     columns: dict[int, float]
+    shortcuts: dict[int, Shortcut]
 
     def points(self, values: Sequence[torch.Tensor]) -> dict[int, Box]:
         """Boxes of the exact values at the samples: intervals of a point."""
@@ -81,14 +84,16 @@ def prefix(network: Network, norm: Norm) -> Prefix:
         if i in affine
     }
     norms = {0: torch.ones(1, *network.input_shape, dtype=torch.float64)}
-    rows, columns = _matrix_norms(network, affine, sorted(read - {0}), norm)
-    return Prefix(network, norms | rows, tuple(affine), columns)
+    rows, columns, shortcuts = _matrices(network, affine, sorted(read - {0}), norm)
+    return Prefix(network, norms | rows, tuple(affine), columns, shortcuts)
 
 
-def _matrix_norms(
+def _matrices(
     network: Network, affine: list[int], wanted: list[int], norm: Norm
-) -> tuple[dict[int, torch.Tensor], dict[int, float]]:
+) -> tuple[dict[int, torch.Tensor], dict[int, float], dict[int, Shortcut]]:
     """‖row‖_q of the affine nodes' matrices; for balls of norm 1 the greatest ‖column‖₂, too.
+
+    And the matrices themselves, where they are of use.
 
     Carrying a row c·δ back over the box [−1, 1]ⁿ about 0 gives computed coefficients c̃ and a
     rest with c·δ + β ≥ c̃·δ + rest₊ there, β the error of the value computed at 0; and its
@@ -107,10 +112,13 @@ def _matrix_norms(
         relaxations[k] = node.layer.relax(operands, values[k])
         boxes[k] = Box(*node.layer.interval(*operands), values[k])
     places = [boxes.get(k, boxes[0]) for k in range(len(network.nodes))]
-    result, columns = {}, {}
+    result, columns, shortcuts = {}, {}, {}
     for k in wanted:
         size = boxes[k].low.numel()
-        norms, squares, lost = torch.empty(size, dtype=torch.float64), zero.clone(), 0.0
+        norms, losses = torch.empty(2, size, dtype=torch.float64)
+        squares, matrix = zero.clone(), None
+        if worthwhile(network, affine, k, norm):
+            matrix = torch.empty(size, zero.numel(), dtype=torch.float64)
 
         def carried(cut: slice, node: int = k, sign: float = 1.0) -> Carried:
             index = torch.arange(cut.start, cut.stop)
@@ -122,12 +130,16 @@ def _matrix_norms(
             loss = -(plus.rest + carried(cut, sign=-1.0).rest)
             slope = concretise(plus.rows, plus.rest, network.input_shape, norm).slope
             norms[cut] = slope + loss * (1 + 1e-9) + 1e-290
+            losses[cut] = loss
             if norm is Norm.L1:
                 squares += plus.rows.flat(network.input_shape).square().sum(dim=0)
-                lost += float(loss.square().sum())
+            if matrix is not None:
+                matrix[cut] = plus.rows.flat(network.input_shape).flatten(1)
         result[k] = norms.reshape(1, *network.nodes[k].shape)
         if norm is Norm.L1:
             # squares that underflow are in the last summand
-            most = float(squares.max().sqrt()) + lost**0.5
+            most = float(squares.max().sqrt()) + float(losses.square().sum().sqrt())
             columns[k] = most * (1 + 4 * gamma(size + 32)) + 1e-140
-    return result, columns
+        if matrix is not None:
+            shortcuts[k] = Shortcut.of(matrix, losses, norm)
+    return result, columns, shortcuts

@@ -11,9 +11,8 @@ from dataclasses import replace
 
 import torch
 
-from boundcert.bounds.backward import Choices
+from boundcert.bounds.backward import Carried, Choices
 from boundcert.bounds.region import Region
-from boundcert.layers.rows import Rows
 
 #: First step in the mix of lines, of slopes beside a multiplier, and in a multiplier's logarithm;
 #: what is left of a step after each.
@@ -22,26 +21,23 @@ RATE, RATE_DUAL, RATE_LEVEL, DECAY = 1.5, 0.5, 0.5, 0.92
 MEAN, SQUARE = 0.8, 0.9
 
 #: Rows of the input and their rest with given choices.
-Pull = Callable[[Choices], tuple[Rows, torch.Tensor]]
+Pull = Callable[[Choices], Carried]
 
 
-def tune(
-    pull: Pull, eps: torch.Tensor, shape: tuple[int, ...], region: Region, steps: int
-) -> Choices | None:
+def tune(pull: Pull, eps: torch.Tensor, region: Region, steps: int) -> Choices | None:
     """The best choices met in so many steps for the bound at radii eps (R,); None: no choice.
 
     Parameters
     ----------
     pull : carries the rows back, on a tape.
-    shape : of the input.
     """
     choices, best = Choices(), None
     ways: list[_Way] = []
     for step in range(steps + 1):
         with torch.enable_grad():
-            rows, rest = pull(choices)
+            found = pull(choices)
             ways = ways or [way for node in choices.nodes for way in _ways(choices, node)]
-            value = rest - region.drop(rows, eps, shape)
+            value = found.rest - region.drop(found.rows, eps, found.shape)
             if not ways or not value.requires_grad:
                 return None
             places = [way.place(choices) for way in ways]

@@ -222,7 +222,7 @@ class Affine(Layer):
         return Rows.of(pulled, rows.owner, self.in_shape, mass)
 
     def single(self, index: torch.Tensor, owner: torch.Tensor) -> Rows | None:
-        """The rows ``index`` (R,) of A themselves, where they can be read off exactly."""
+        """Copies of the rows ``index`` (R,) of A, where they can be read off exactly."""
         return None
 
 
@@ -257,7 +257,7 @@ class AffineRelaxation(Relaxation):
         rows = self.layer.in_precision(sign.dtype).single(index, owner)
         if rows is None:
             return super().single(index, owner, sign)
-        signed = rows.with_values(rows.values * sign[:, None, None, None], rows.mass)
+        signed = rows.with_values(rows.values.mul_(sign[:, None, None, None]), rows.mass)
         # mass is that of the row of A; the residual belongs to the entry itself, whose weight is 1
         rest = self.exact.rest(signed) - self.residual[owner] * (1 + 8 * UNIT)
         return (signed,), rest * (1 + 4 * UNIT)

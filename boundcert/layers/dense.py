@@ -64,7 +64,13 @@ class Dense(Affine):
         plain = self.weight.dim() == 2 and not self.left and not self.transpose_data
         if not plain or numel(self.in_shape) != self.weight.shape[0]:
             return None
-        return Rows.of(self.weight[:, index].T.contiguous(), owner, self.in_shape)
+        columns, mass = self.cached("columns", self._columns)
+        return Rows.of(columns[index], owner, self.in_shape, mass[index])
+
+    def _columns(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """W's columns one after the other in memory, and their masses as rows."""
+        columns = self.weight.T.contiguous()
+        return columns, Rows.of(columns, columns[:, 0].long(), self.in_shape).mass
 
     def offset(self) -> torch.Tensor | None:
         return self.bias
