@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 
+from boundcert.bounds.kept import Begun
 from boundcert.kernels import backend
 from boundcert.layers.base import UNIT, numel
 from boundcert.layers.relaxation import Box, Choice, Loss, Relaxation, down
@@ -64,10 +65,16 @@ class Carried(NamedTuple):
 
 
 class Choices:
-    """What rows choose, by node, made when first asked for."""
+    """What rows choose, by node, made when first asked for.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    begun : what some of them chose before.
+    """
+
+    def __init__(self, begun: Begun | None = None) -> None:
         self.nodes: dict[int, Choice] = {}
+        self.begun = begun
 
     def pull(
         self, node: int, relaxation: Relaxation, rows: Rows
@@ -77,7 +84,8 @@ class Choices:
             return relaxation.by_lines(rows)
         if node not in self.nodes:
             plain = rows.with_values(rows.values.detach(), rows.mass)
-            self.nodes[node] = _taped(relaxation.start(plain))
+            start = relaxation.start(plain)
+            self.nodes[node] = _taped(self.begun.at(node, start) if self.begun else start)
         return relaxation.mixed(rows, self.nodes[node])
 
 

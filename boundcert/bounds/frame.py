@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -20,6 +20,7 @@ from boundcert.bounds.backward import (
 )
 from boundcert.bounds.clock import Clock
 from boundcert.bounds.form import Form
+from boundcert.bounds.kept import Kept
 from boundcert.bounds.prefix import LINEAR
 from boundcert.bounds.problem import Problem
 from boundcert.bounds.tune import tune
@@ -37,6 +38,26 @@ Start = tuple[dict[int, Rows], torch.Tensor]
 Ahead = Callable[[int, Box, torch.Tensor], Box]
 #: Bounds over the input from rows there; see :class:`boundcert.bounds.region.Region`.
 Concretise = Callable[[Rows, torch.Tensor, tuple[int, ...], torch.Tensor], Linear]
+
+
+class _Sought(NamedTuple):
+    """Rows that are to be bounded.
+
+    Attributes
+    ----------
+    node : whose entries they are, or :data:`MARGINS`.
+    first : some of them, in a precision.
+    point : (R,) their values at the samples.
+    owner : (R,) the samples.
+    entry : (R,) tells the rows of one sample apart.
+    """
+
+    node: int
+    first: Callable[[slice, torch.dtype], Start]
+    point: torch.Tensor
+    owner: torch.Tensor
+    entry: torch.Tensor
+    concretise: Concretise
 
 
 class _Bounded(NamedTuple):
@@ -58,6 +79,7 @@ class Frame:
     clock : when to give up.
     precision : of rows. In float32 a frame proves nothing: it scouts.
     steps : of the ascent that chooses lines, row by row; 0: the lines are what they are.
+    kept : what rows chose in the last frame, to begin with, and where they leave what they choose.
     """
 
     problem: Problem
@@ -69,6 +91,7 @@ class Frame:
     clock: Clock = field(default_factory=Clock)
     precision: torch.dtype = torch.float64
     steps: int = 0
+    kept: Kept | None = None
 
     @cached_property
     def shortcuts(self) -> dict[int, Relaxation]:
@@ -87,6 +110,7 @@ class Frame:
         clock: Clock | None = None,
         precision: torch.dtype = torch.float64,
         steps: int = 0,
+        kept: Kept | None = None,
     ) -> Frame:
         """Node by node: an interval, then backward bounds where they would help.
 
@@ -96,7 +120,7 @@ class Frame:
             The clock says so, looked at between blocks of rows.
         """
         clock = clock or Clock()
-        frame = cls(problem, eps, [], [None], {}, ball, clock, precision, steps)
+        frame = cls(problem, eps, [], [None], {}, ball, clock, precision, steps, kept)
         frame.boxes.append(frame._input())
         moves = bool((eps > 0).any())
         for k, node in enumerate(problem.network.nodes[1:], start=1):
@@ -142,6 +166,7 @@ class Frame:
             boxes=[box.take(samples) for box in self.boxes],
             relaxations=[None] * len(self.relaxations),
             forms={k: form.take(samples) for k, form in self.forms.items()},
+            kept=None,
         )
         return part.tightened(part.eps)
 
@@ -257,14 +282,15 @@ class Frame:
         found = torch.nonzero(wanted)
         owner, index = found[:, 0].contiguous(), found[:, 1].contiguous()
         sign = 1.0 - 2.0 * found[:, 2].double()
-        point = self.problem.values[node].flatten(1)[owner, index] * sign
 
         def first(cut: slice, precision: torch.dtype) -> Start:
             entries = (index[cut], owner[cut], sign[cut].to(precision))
             network = self.problem.network
             return first_rows(network, self.relaxations, self.boxes, node, entries)
 
-        bound = self._in_blocks(node, first, point, owner, steps)
+        point = self.problem.values[node].flatten(1)[owner, index] * sign
+        entry, concretise = 2 * index + found[:, 2], self.problem.region.concretise
+        bound = self._in_blocks(_Sought(node, first, point, owner, entry, concretise), steps)
         self.forms[node].keep(found, bound)
         self.boxes[node] = self.boxes[node].meet(*self.forms[node].ends(self.eps))
 
@@ -285,65 +311,54 @@ class Frame:
             return {last: Rows.of(values, owner[cut], shape)}, zero
 
         point = down(logits[owner, mine], -logits[owner, rival])
-        region = self.problem.region
-        return self._in_blocks(MARGINS, first, point, owner, self.steps, region.vanishing)
+        concretise = self.problem.region.vanishing
+        sought = _Sought(MARGINS, first, point, owner, rival, concretise)
+        return self._in_blocks(sought, self.steps)
 
-    def _in_blocks(
-        self,
-        node: int,
-        first: Callable[[slice, torch.dtype], Start],
-        point: torch.Tensor,
-        owner: torch.Tensor,
-        steps: int,
-        concretise: Concretise | None = None,
-    ) -> Linear:
-        """:meth:`_bounded` of as many rows at a time as fit a block, for a node (or margins).
+    def _in_blocks(self, sought: _Sought, steps: int) -> Linear:
+        """:meth:`_bounded` of as many rows at a time as fit a block.
 
         A frame that came as far as its margins is worth finishing, whatever the clock says.
         """
 
         def bounded(cut: slice) -> _Bounded:
-            if node != MARGINS:
+            if sought.node != MARGINS:
                 self.clock.check()
-            return self._bounded(partial(first, cut), point[cut], owner[cut], steps, concretise)
+            return self._bounded(sought, cut, steps)
 
-        bound, widths = (
-            Linear(torch.empty_like(point), torch.empty_like(point)),
-            self.problem.widths,
-        )
-        for cut, part in blocks(len(owner), bounded, widths.get(node)):
+        like, widths = sought.point, self.problem.widths
+        bound = Linear(torch.empty_like(like), torch.empty_like(like))
+        for cut, part in blocks(len(like), bounded, widths.get(sought.node)):
             bound.base[cut], bound.slope[cut] = part.linear.base, part.linear.slope
-            widths[node] = max(widths.get(node, 1), part.widest)
+            widths[sought.node] = max(widths.get(sought.node, 1), part.widest)
         return bound
 
-    def _bounded(
-        self,
-        first: Callable[[torch.dtype], Start],
-        point: torch.Tensor,
-        owner: torch.Tensor,
-        steps: int,
-        concretise: Concretise | None = None,
-    ) -> _Bounded:
-        """Bounds on rows that ``first`` makes in a precision; (R,) values at the sample, owners.
+    def _bounded(self, sought: _Sought, cut: slice, steps: int) -> _Bounded:
+        """Bounds on some of the rows.
 
         With steps to tune, the better of the relaxations' own lines (or multipliers) and of the
         lines that an ascent finds.
         """
-        network, region, eps = self.problem.network, self.problem.region, self.eps[owner]
-        concretise = concretise or region.concretise
+        problem, owner, point = self.problem, sought.owner[cut], sought.point[cut]
+        eps = self.eps[owner]
 
         def pull(precision: torch.dtype, choices: Choices | None) -> Carried:
+            start = sought.first(cut, precision)
             places = (self.relaxations, self.boxes)
-            return carry(network, *places, *first(precision), choices, self.shortcuts)
+            return carry(problem.network, *places, *start, choices, self.shortcuts)
 
         def linear(found: Carried) -> Linear:
-            return concretise(found.rows, down(point, found.rest), found.shape, eps)
+            return sought.concretise(found.rows, down(point, found.rest), found.shape, eps)
 
         plain = pull(self.precision, None)
         bound = linear(plain)
         if steps and not self.clock.short:
             taped = lambda choices: pull(torch.float32, choices)  # noqa: E731
-            choices = tune(taped, eps, region, steps)
+            name = (sought.node, owner, sought.entry[cut])
+            begun = self.kept.begun(*name) if self.kept else None
+            choices = tune(taped, eps, problem.region, steps, begun)
             if choices is not None:
                 bound = bound.better(linear(pull(self.precision, choices)), eps)
+                if self.kept:
+                    self.kept.keep(*name, choices.nodes)
         return _Bounded(bound, plain.widest)

@@ -15,15 +15,26 @@ NUMBERS = 24
 BLOCKS = 8
 #: Share of the free memory that is used where nothing else is said.
 SHARE = 0.5
+#: Share of that for what one frame leaves the next, and the most bytes.
+KEPT, MOST_KEPT = 0.05, 2**28
+
+
+def kept_bytes(memory: int | None) -> int:
+    """What frames may leave behind for the next, of ``memory`` bytes (None: half of the free)."""
+    return int(min(KEPT * _limit(memory), MOST_KEPT))
 
 
 def batch_size(network: Network, memory: int | None) -> int:
     """Samples whose frames fit ``memory`` bytes (None: half of what is free); 0 if not even one."""
-    limit = free_bytes() * SHARE if memory is None else memory
+    limit = _limit(memory) - kept_bytes(memory)
     one = 8 * NUMBERS * sum(numel(node.shape) for node in network.nodes)
     largest = max(numel(node.shape) for node in network.nodes)
     fixed = BLOCKS * max(BLOCK_BYTES, 16 * 8 * largest)
     return max(0, int((limit - fixed) // one))
+
+
+def _limit(memory: int | None) -> float:
+    return free_bytes() * SHARE if memory is None else float(memory)
 
 
 def peak_bytes() -> int | None:

@@ -14,6 +14,9 @@ from boundcert.layers.relaxation import Box
 from boundcert.network.graph import Network
 from boundcert.norms import Norm
 
+#: Bytes that are kept from frame to frame where nothing else is said.
+ROOM = 2**28
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -27,6 +30,7 @@ class Problem:
     evaluation : the network evaluated at the samples.
     points : boxes of the prefix' exact values at the samples.
     widths : how many coefficients rows of a node had on their way, as far as seen: a hint.
+    room : bytes that may be kept from one frame to the next.
     """
 
     network: Network
@@ -35,6 +39,7 @@ class Problem:
     evaluation: Evaluation
     points: dict[int, Box]
     widths: dict[int, int] = field(default_factory=dict)
+    room: int = ROOM
 
     @property
     def values(self) -> list[torch.Tensor]:
@@ -54,13 +59,17 @@ class Problem:
         prefix: Prefix,
         x: torch.Tensor,
         clip: Clip | None = None,
+        room: int = ROOM,
     ) -> Problem:
         """The problem of samples x (B, *input shape)."""
         values, region = network.run(x), Region.of(norm, x, clip)
-        return cls(network, region, prefix, Evaluation(network, values), prefix.points(values))
+        evaluation, points = Evaluation(network, values), prefix.points(values)
+        return cls(network, region, prefix, evaluation, points, room=room)
 
     def take(self, samples: torch.Tensor) -> Problem:
         """The problem of some of the samples."""
         points = {k: box.take(samples) for k, box in self.points.items()}
         evaluation, region = self.evaluation.take(samples, 0), self.region.take(samples)
-        return Problem(self.network, region, self.prefix, evaluation, points, self.widths)
+        return Problem(
+            self.network, region, self.prefix, evaluation, points, self.widths, self.room
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from boundcert.bounds.clock import Clock
-from boundcert.bounds.memory import batch_size
+from boundcert.bounds.memory import batch_size, kept_bytes
 from boundcert.bounds.methods import Bounds, Limits, Stage
 from boundcert.bounds.prefix import Prefix, prefix
 from boundcert.bounds.primitives import Primitive, primitives
@@ -57,7 +57,7 @@ class Ladder:
     ) -> None:
         self.walk, self.norm, self.rungs, self.clip = Walk(network, norm), norm, rungs, clip
         self.budget = limits.budget if timed else None
-        self.batch = 0
+        self.batch, self.room = 0, kept_bytes(limits.memory)
         self.primitive: Primitive | None = None
         self.prefix: Prefix | None = None
         try:
@@ -82,7 +82,7 @@ class Ladder:
         for start in range(0, len(label), self.batch):
             cut = slice(start, start + self.batch)
             network = self.primitive.network
-            problem = Problem.of(network, self.norm, self.prefix, x[cut], self.clip)
+            problem = Problem.of(network, self.norm, self.prefix, x[cut], self.clip, self.room)
             found.append(self._climb(problem, label[cut].cpu(), bounds.radius[cut].cpu()))
         for k, rung in enumerate(self.rungs):
             radius = torch.cat([part[k] for part in found])

@@ -10,6 +10,7 @@ import torch
 from boundcert.bounds.clock import Clock, OutOfTime
 from boundcert.bounds.enclosure import STRIDE, Enclosure
 from boundcert.bounds.frame import Frame
+from boundcert.bounds.kept import Kept
 from boundcert.bounds.looks import STEEP, STEEP_TUNED, STEEPEST, frame_root, reach_of
 from boundcert.bounds.problem import Problem
 from boundcert.bounds.trend import Trend
@@ -127,6 +128,7 @@ class _Search:
         self.last = (torch.full_like(best, torch.nan), torch.full_like(best, torch.nan))
         self.seen = torch.zeros_like(label, dtype=torch.bool)
         self.trend = Trend(len(label))
+        self.kept = Kept(problem.room)
 
     def run(
         self, rows: torch.Tensor, guess: torch.Tensor, precision: torch.dtype, clock: Clock
@@ -191,7 +193,10 @@ class _Search:
             clock.reserve = RESERVE * clock.frame * len(rows)
         ball = self.rung.ball and self.problem.norm is not Norm.LINF
         problem = self.problem.take(rows)
-        return Frame.build(problem, eps, ball, clock, precision, steps)
+        if steps:
+            self.kept.turn(rows)
+        kept = self.kept if steps else None
+        return Frame.build(problem, eps, ball, clock, precision, steps, kept)
 
     def _root(self, frame: Frame, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(proved radius, estimated root), (B,) each, of a frame for some samples."""

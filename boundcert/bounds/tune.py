@@ -12,11 +12,14 @@ from dataclasses import replace
 import torch
 
 from boundcert.bounds.backward import Carried, Choices
+from boundcert.bounds.kept import Begun
 from boundcert.bounds.region import Region
 
 #: First step in the mix of lines, of slopes beside a multiplier, and in a multiplier's logarithm;
 #: what is left of a step after each.
 RATE, RATE_DUAL, RATE_LEVEL, DECAY = 1.5, 0.5, 0.5, 0.92
+#: Rows that begin where an ascent ended take steps of this share.
+BEGUN = 0.4
 #: Decay of the running means of gradients and of their squares (Adam, arXiv 1412.6980).
 MEAN, SQUARE = 0.8, 0.9
 
@@ -24,14 +27,17 @@ MEAN, SQUARE = 0.8, 0.9
 Pull = Callable[[Choices], Carried]
 
 
-def tune(pull: Pull, eps: torch.Tensor, region: Region, steps: int) -> Choices | None:
+def tune(
+    pull: Pull, eps: torch.Tensor, region: Region, steps: int, begun: Begun | None = None
+) -> Choices | None:
     """The best choices met in so many steps for the bound at radii eps (R,); None: no choice.
 
     Parameters
     ----------
     pull : carries the rows back, on a tape.
+    begun : what some of the rows chose before.
     """
-    choices, best = Choices(), None
+    choices, best = Choices(begun), None
     ways: list[_Way] = []
     for step in range(steps + 1):
         with torch.enable_grad():
@@ -100,9 +106,11 @@ def _ways(choices: Choices, node: int) -> Iterator[_Way]:
     choice = choices.nodes[node]
     if choice.mix is not None:
         rate: torch.Tensor | float = RATE
+        wide = (-1, *([1] * (choice.mix.dim() - 1)))
         if choice.dual is not None:
-            wide = choice.dual.reshape(-1, *([1] * (choice.mix.dim() - 1)))
-            rate = torch.where(wide, RATE_DUAL, RATE)
+            rate = torch.where(choice.dual.reshape(wide), RATE_DUAL, RATE)
+        if choices.begun is not None:
+            rate = rate * torch.where(choices.begun.found.reshape(wide), BEGUN, 1.0)
         yield _Way(choices, node, "mix", rate, (0.0, 2.0))
     if choice.level is not None:
         yield _Way(choices, node, "level", RATE_LEVEL, (-torch.inf, torch.inf))
