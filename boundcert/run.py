@@ -43,6 +43,8 @@ from boundcert.prepared import usable_device
 
 #: Samples taken where the user does not say how many: of the demo, and of other data.
 DEMO_SAMPLES, DATA_SAMPLES = 20, 10
+#: Seconds a sample on the demo where the user does not say how many.
+DEMO_BUDGET = 2.0
 #: Samples are written a block at a time; a block is at most so many, and so many bytes of
 #: values. Its size depends on the network alone, so the same command gives the same file.
 BLOCK_SAMPLES, BLOCK_BYTES = 128, 4 * 2**20
@@ -142,7 +144,9 @@ def _check(request: Request, out: Path | None, resume: bool) -> None:
 
 
 def _limits(request: Request) -> Limits:
-    return Limits(request.budget, request.memory)
+    """The limits that the user set; the demo is there to be seen soon."""
+    usual = Limits().budget if request.model.path is not None else DEMO_BUDGET
+    return Limits(usual if request.budget is None else request.budget, request.memory)
 
 
 def load_model(options: ModelOptions, check: bool = True) -> Network:
@@ -222,7 +226,7 @@ def _describe(request: Request, network: Network, data: DataSet, places: list[in
         sha256=network.source.sha256,
         norm=Norm.of(request.norm).value,
         method=request.method,
-        budget=request.budget,
+        budget=_limits(request).budget,
         memory=request.memory,
         certified=request.method is not None and method(request.method).certified,
         attack=tuple(request.attacks),

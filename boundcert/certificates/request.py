@@ -36,7 +36,7 @@ class Request:
     samples : the first so many, 0 for all, None for a default.
     indices : positions in the data, instead of ``samples``.
     method : of the lower bounds; None for upper bounds only.
-    budget : seconds a sample that the method may take.
+    budget : seconds a sample that the method may take, None for a default.
     memory : bytes that it may take; None for half of what is free.
     attacks : names, none for lower bounds only.
     clip : (lo, hi), the data's own range, which perturbed inputs stay in.
@@ -51,7 +51,7 @@ class Request:
     indices: tuple[int, ...] | None = None
     norm: str = "l2"
     method: str | None = "auto"
-    budget: float = 10.0
+    budget: float | None = None
     memory: int | None = None
     attacks: tuple[str, ...] = ("deepfool",)
     clip: tuple[float, ...] | None = None

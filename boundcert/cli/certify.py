@@ -15,7 +15,7 @@ def certify(
     indices: opt.Indices = None,
     norm: opt.NormName = "l2",
     method: opt.Method = "auto",
-    budget: opt.Budget = 10.0,
+    budget: opt.Budget = None,
     memory: opt.Memory = None,
     attack: opt.AttackOrNone = "deepfool",
     mean: opt.Mean = None,

@@ -47,8 +47,12 @@ Method = Annotated[
     ),
 ]
 Budget = Annotated[
-    float,
-    typer.Option("--budget", metavar="SECONDS", help="Time a sample that --method auto may take."),
+    float | None,
+    typer.Option(
+        "--budget",
+        metavar="SECONDS",
+        help="Time a sample that --method auto may take.  [default: 10; 2 on the demo]",
+    ),
 ]
 Memory = Annotated[
     str | None,
