@@ -33,7 +33,7 @@ from kernel_cases import (
     pencil_cases,
     row_cases,
 )
-from window_cases import window_cases
+from window_cases import pulled_cases, window_cases
 
 from boundcert.layers.activation_table import ACTIVATIONS
 
@@ -94,6 +94,12 @@ def test_pencils_on_the_host(host: Any, dtype: type) -> None:
     for seed in SEEDS:
         agree(host, pencil_cases(seed, dtype))
         agree(host, gradient_cases(seed, dtype), *GRADIENTS[dtype])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_windows_on_the_host(host: Any, dtype: type) -> None:
+    for seed in SEEDS:
+        agree(host, pulled_cases(seed, dtype))
 
 
 def test_balls_on_the_host(host: Any) -> None:
@@ -207,6 +213,13 @@ def test_pencils_on_the_device(dtype: type) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_clips_on_the_device(dtype: type) -> None:
     clips(backend("gpu"), dtype)
+
+
+@needs_device
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_windows_on_the_device(dtype: type) -> None:
+    for seed in SEEDS:
+        agree(backend("gpu"), pulled_cases(seed, dtype))
 
 
 @needs_device
