@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from boundcert.layers.rows import Plane, Rows, fold, up
+from boundcert.layers.tape import inside
 from boundcert.layers.windows import Windows
 
 #: Bytes of window entries that are written out at a time: what stays in the cache.
@@ -119,14 +120,17 @@ class _Receptive:
 def _receptive(rows: Rows, mass: torch.Tensor, windows: Windows, plane: Plane) -> _Receptive:
     stride, before = torch.tensor(windows.stride), torch.tensor(windows.before)
     first = rows.origin * stride - before
-    patch = [
-        (n - 1) * s + extent for n, s, extent in zip(rows.patch, windows.stride, windows.extent)
-    ]
-    whole = rows.whole or patch[0] * patch[1] >= WHOLE * plane[1] * plane[2]
+    patch = windows.reach(rows.patch)
+    whole = rows.whole or _fills(patch, plane)
     origin = torch.zeros_like(first) if whole else first
     size = plane[1:] if whole else (patch[0], patch[1])
     values = rows.values.new_zeros(len(rows), plane[0], *size)
     return _Receptive(first, Rows(values, mass, rows.owner, origin, whole))
+
+
+def _fills(patch: tuple[int, ...], plane: Plane) -> bool:
+    """Whether the whole plane is carried rather than the patch."""
+    return patch[0] * patch[1] >= WHOLE * plane[1] * plane[2]
 
 
 def single(
@@ -141,15 +145,18 @@ def single(
     high, wide = windows.out
     channel, place = index // (high * wide), index % (high * wide)
     at = torch.stack((place // wide, place % wide), dim=1)
+    # each kernel among the channels of all groups, once; then one a row
+    some, which = channel.unique(return_inverse=True)
     outputs, inputs = weight.shape[0] // groups, weight.shape[1]
-    columns = weight.new_zeros(plane[0], *windows.kernel, len(index), 1, 1)
-    for group in range(groups):
-        mine = channel // outputs == group
-        part = weight[channel[mine]].permute(1, 2, 3, 0)[..., None, None]
-        columns[group * inputs : (group + 1) * inputs, :, :, mine] = part
+    kernels = weight.new_zeros(len(some), groups, inputs, *windows.extent)
+    (down, across), number = windows.dilation, torch.arange(len(some))
+    kernels[number, some // outputs, :, ::down, ::across] = weight[some]
+    values = kernels.flatten(1, 2)[which]
     mass = up(weight.abs().flatten(1).sum(dim=1))[channel]
-    one = Rows(weight.new_zeros(len(index), 1, 1, 1), mass, owner, at, False)
-    found = _receptive(one, mass, windows, plane)
-    values, origin = found.rows.values, found.rows.origin
-    fold(columns, found.first, origin, plane, windows.stride, windows.dilation, values)
-    return found.rows
+    first = at * torch.tensor(windows.stride) - torch.tensor(windows.before)
+    on_plane = inside(first, windows.extent, plane[1:])
+    if not bool(on_plane.all()):
+        # a matrix product further back does not look where coefficients lie
+        values = values * on_plane[:, None]
+    found = Rows(values, mass, owner, first, False)
+    return found.spread(plane) if _fills(found.patch, plane) else found
