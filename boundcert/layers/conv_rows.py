@@ -42,24 +42,23 @@ def transposed(
     """
     count, (high, wide) = len(rows), rows.patch
     taps = weight.shape[1:].numel()
-    # (groups, taps of a group, outputs of a group)
-    matrix = weight.reshape(groups, -1, taps).transpose(1, 2).contiguous()
+    # (1, groups, taps of a group, outputs of a group)
+    matrix = weight.reshape(1, groups, -1, taps).transpose(2, 3).contiguous()
     place = _receptive(rows, mass, windows, plane)
     outputs = weight.shape[1] * math.prod(windows.stride)
     fast = rows.values.dtype is torch.float32 and outputs >= WIDE
     if fast or rows.values.requires_grad:
         return _library(rows, weight, windows, groups, place.rows)
-    shape = (plane[0], *windows.kernel, -1, high, wide)
-    step = max(1, COLUMN_BYTES // max(8 * taps * groups * high * wide, 1))
-    buffer = rows.values.new_empty(groups * taps * min(step, count) * high * wide)
+    each = groups * taps * high * wide
+    step = max(1, COLUMN_BYTES // max(8 * each, 1))
+    buffer = rows.values.new_empty(each * min(step, count))
     for start in range(0, count, step):
         part = rows.values[start : start + step]
-        flat = part.permute(1, 0, 2, 3).reshape(groups, matrix.shape[2], -1)
-        columns = buffer[: groups * taps * flat.shape[2]].view(groups, taps, -1)
-        torch.bmm(matrix, flat, out=columns)
+        columns = buffer[: len(part) * each].view(len(part), groups, taps, -1)
+        torch.matmul(matrix, part.reshape(len(part), groups, -1, high * wide), out=columns)
         cut = slice(start, start + step)
         fold(
-            columns.view(shape),
+            columns.view(len(part), plane[0], *windows.kernel, high, wide),
             place.first[cut],
             place.rows.origin[cut],
             plane,
