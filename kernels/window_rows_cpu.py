@@ -32,8 +32,8 @@ def pull_windows(rows, owner, origin, taps, lines, table, size):
                 for x in range(np.uint64(length)):
                     c = np.float64(row[i + x])
                     # where to read is chosen, not where to go on: no processor foresees signs
-                    shift = zero if c > 0.0 else step
-                    v = c * (1.0 if c > 0.0 else line[j + x + step])
+                    shift, slope = (zero if c > 0.0 else step), line[j + x + step]
+                    v = c if c > 0.0 else c * slope
                     t = c * line[j + x + shift + shift]
                     # 0 times an infinite constant is 0; a nan must not get lost
                     total += t if c != 0.0 else c
