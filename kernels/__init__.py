@@ -41,6 +41,7 @@ NAMES = (
     "pull_lines",
     "pull_maximum",
     "pull_pencil",
+    "pull_windows",
     "scale",
     "shift_lines",
     "slope_remainder",
@@ -61,6 +62,7 @@ _MODULES = {
         "relax_reference",
         "rows_reference",
         "window_reference",
+        "window_rows_reference",
     ),
     "cpu": (
         "ball_cpu",
@@ -73,6 +75,7 @@ _MODULES = {
         "relax_cpu",
         "rows_cpu",
         "window_cpu",
+        "window_rows_cpu",
     ),
     "gpu": ("gpu",),
 }

@@ -10,7 +10,7 @@ from .shapes import EPS
 
 
 class BallCalls(RowCalls):
-    """The kernels on rows, those over a box and a ball, and the one that prepares windows."""
+    """The kernels on rows, those over a box and a ball, and those of windows over a box."""
 
     def _typed(self, name: str, rows: Array, *others: Array) -> tuple[str, list[Array]]:
         """Module and operands in the precision of the rows: it is that of what is found."""
@@ -157,3 +157,25 @@ class BallCalls(RowCalls):
         args = (*arrays, table, taps, lines, marks, far, gamma, channels, size, count, entries)
         self._run("window", "window_lines", samples * channels, count, *args)
         return taps, lines, marks, far
+
+    def pull_windows(
+        self,
+        rows: Array,
+        owner: Array,
+        origin: Array,
+        taps: Array,
+        lines: Array,
+        table: Array,
+        size: int,
+    ) -> tuple[Array, Array, Array]:
+        """See :func:`window_rows_reference.pull_windows`."""
+        module, (values,) = self._typed("window_rows", rows)
+        (lines,) = self._doubles(lines)
+        owner, origin, taps, table = self._integers(owner, origin, taps, table)
+        out = self._xp.zeros((*values.shape[:2], int(size)), dtype=values.dtype)
+        rest, mass = self._empty(len(values)), self._empty(len(values))
+        count, shape = values[:1].size, (*values.shape[1:], len(taps), *taps.shape[3:])
+        args = (values, owner, origin, taps, lines, table, out, rest, mass, *shape)
+        sizes = (int(table.shape[1]), int(size))
+        self._run(module, "pull_windows", len(values), count, *args, *sizes)
+        return out, rest, mass

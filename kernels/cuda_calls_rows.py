@@ -75,11 +75,11 @@ class RowCalls(Tools):
             raise TypeError(f"fold adds {values.dtype} to {out.dtype}")
         first, origin = self._integers(first, origin)
         target = self._xp.ascontiguousarray(out)
-        channels, tall, broad, rows, high, wide = values.shape
+        rows, channels, tall, broad, high, wide = values.shape
         count = out[:1].size
         chunks = max(1, min(MAX_CHUNKS, count // MAX_LANES))
         steps = (int(x) for x in (*plane, *stride, *dilation))
-        sizes = (chunks, rows, channels, tall, broad, high, wide, *steps, *out.shape[2:])
+        sizes = (chunks, channels, tall, broad, high, wide, *steps, *out.shape[2:])
         if count:
             args = (values, first, origin, target, *sizes)
             self._run(module, "fold", rows * chunks, count, *args)

@@ -33,6 +33,8 @@ MODULES = {
     "maximum_float32": ("maximum.cu", "float"),
     "maximum_float64": ("maximum.cu", "double"),
     "window": ("window.cu", "double"),
+    "window_rows_float32": ("window_rows.cu", "float"),
+    "window_rows_float64": ("window_rows.cu", "double"),
 }
 
 

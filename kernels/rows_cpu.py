@@ -126,7 +126,7 @@ def dual_norm(rows, origin, plane, q):
 
 @njit(cache=True, parallel=True)
 def fold(columns, first, origin, plane, stride, dilation, out):
-    channels, tall, broad, rows, high, wide = columns.shape
+    rows, channels, tall, broad, high, wide = columns.shape
     flat, (down, across) = columns.reshape(-1), stride
     for r in prange(rows):
         to = out[r].reshape(-1)
@@ -140,7 +140,7 @@ def fold(columns, first, origin, plane, stride, dilation, out):
                 length = np.uint64(max(0, min(wide, (plane[1] - 1 - column) // across + 1) - x0))
                 left = column + x0 * across - origin[r, 1]
                 for k in range(channels):
-                    start = (((k * tall + i) * broad + j) * rows + r) * high * wide + x0
+                    start = (((r * channels + k) * tall + i) * broad + j) * high * wide + x0
                     line = k * out.shape[2] + row - origin[r, 0]
                     for y in range(y0, y1):
                         p = np.uint64((line + y * down) * out.shape[3] + left)

@@ -106,16 +106,16 @@ def fold(
 
     Parameters
     ----------
-    columns : (C, kh, kw, R, h, w) contribution of output (y, x) of row r through tap (i, j).
+    columns : (R, C, kh, kw, h, w) contribution of output (y, x) of row r through tap (i, j).
     first : (R, 2) plane position of tap (0, 0) of output (0, 0).
     plane : (H, W); what falls off it is dropped.
     origin, out : (R, 2) where the result starts on the plane, and (R, C, h', w') what it is added
         to; every tap on the plane must lie in it.
     """
-    _, tall, broad, rows, high, wide = columns.shape
+    rows, _, tall, broad, high, wide = columns.shape
     for r in range(rows):
         for i, j, y, x in np.ndindex(tall, broad, high, wide):
             row = first[r, 0] + y * stride[0] + i * dilation[0]
             column = first[r, 1] + x * stride[1] + j * dilation[1]
             if 0 <= row < plane[0] and 0 <= column < plane[1]:
-                out[r, :, row - origin[r, 0], column - origin[r, 1]] += columns[:, i, j, r, y, x]
+                out[r, :, row - origin[r, 0], column - origin[r, 1]] += columns[r, :, i, j, y, x]

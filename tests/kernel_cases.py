@@ -81,7 +81,7 @@ def fold_arguments(seed: int, dtype: type) -> tuple[Any, ...]:
         origin, size = np.zeros((rows, 2), dtype=np.int64), plane
     else:
         origin, size = first - 1, (max(extent[0], 0) + 2, extent[1] + 3)
-    columns = rng.standard_normal((channels, tall, broad, rows, high, wide)).astype(dtype)
+    columns = rng.standard_normal((rows, channels, tall, broad, high, wide)).astype(dtype)
     out = rng.standard_normal((rows, channels, *size)).astype(dtype)
     return spoilt(rng, columns, seed), first, origin, plane, stride, dilation, out
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from kernel_cases import places, spoilt
 
 from boundcert.layers.windows import Windows
 
@@ -63,3 +64,40 @@ def window_cases(seed: int) -> Iterator[tuple[str, tuple[Array, ...]]]:
     for k, spoil in enumerate(SPOILS):
         rng = np.random.default_rng((7000 + seed, k))
         yield "window_lines", window_arguments(rng, spoil)
+
+
+def pulled_cases(seed: int, dtype: type) -> Iterator[tuple[str, tuple[Array, ...]]]:
+    """Those of ``pull_windows``: on patches that may leave the plane, and on whole planes."""
+    rng = np.random.default_rng(7500 + seed)
+    rows, owner, origin, plane = places(rng, seed)
+    kernel, stride, dilation = ((int(a), int(b)) for a, b in rng.integers(1, 4, (3, 2)))
+    zero = (0, 0)
+    patch = Windows(zero, zero, kernel, stride, dilation, zero, zero, zero).over(rows.shape[2:])
+    taps = rng.integers(0, np.prod(kernel), (3, 3, *plane))
+    yield _pulled(rng, seed, rows.astype(dtype), owner, origin, taps, patch.table(), patch.size)
+    size, windows = table(rng)
+    rows = rng.standard_normal((6, plane[0], 1, len(windows)))
+    # of a window that hangs over the plane only the entries on it
+    odds = rng.random((3, 3, plane[0], *windows.shape)) * (windows >= 0)
+    taps = odds.argmax(axis=-1)[..., None, :]
+    yield _pulled(rng, seed, rows.astype(dtype), owner, 0 * origin, taps, windows, (size,))
+
+
+def _pulled(
+    rng: np.random.Generator,
+    seed: int,
+    rows: Array,
+    owner: Array,
+    origin: Array,
+    taps: Array,
+    windows: Array,
+    size: tuple[int, ...],
+) -> tuple[str, tuple[Array, ...]]:
+    """The arguments with lines, some of which are none."""
+    lines = rng.standard_normal(taps.shape)
+    lines[:, 1] = rng.random(lines[:, 1].shape)
+    if seed % 2:
+        for k, end in ((0, -np.inf), (2, np.inf)):
+            lines[:, k][rng.random(lines[:, k].shape) < 0.1] = end
+    args = (spoilt(rng, rows, seed), owner, origin, taps, lines, windows, int(np.prod(size)))
+    return "pull_windows", args

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from boundcert.layers.rows import Plane, Rows, fold, up
+from boundcert.layers.tape import inside
 from boundcert.layers.windows import Windows
 
 #: Bytes of window entries that are written out at a time: what stays in the cache.
@@ -41,24 +42,23 @@ def transposed(
     """
     count, (high, wide) = len(rows), rows.patch
     taps = weight.shape[1:].numel()
-    # (groups, taps of a group, outputs of a group)
-    matrix = weight.reshape(groups, -1, taps).transpose(1, 2).contiguous()
+    # (1, groups, taps of a group, outputs of a group)
+    matrix = weight.reshape(1, groups, -1, taps).transpose(2, 3).contiguous()
     place = _receptive(rows, mass, windows, plane)
     outputs = weight.shape[1] * math.prod(windows.stride)
     fast = rows.values.dtype is torch.float32 and outputs >= WIDE
     if fast or rows.values.requires_grad:
         return _library(rows, weight, windows, groups, place.rows)
-    shape = (plane[0], *windows.kernel, -1, high, wide)
-    step = max(1, COLUMN_BYTES // max(8 * taps * groups * high * wide, 1))
-    buffer = rows.values.new_empty(groups * taps * min(step, count) * high * wide)
+    each = groups * taps * high * wide
+    step = max(1, COLUMN_BYTES // max(8 * each, 1))
+    buffer = rows.values.new_empty(each * min(step, count))
     for start in range(0, count, step):
         part = rows.values[start : start + step]
-        flat = part.permute(1, 0, 2, 3).reshape(groups, matrix.shape[2], -1)
-        columns = buffer[: groups * taps * flat.shape[2]].view(groups, taps, -1)
-        torch.bmm(matrix, flat, out=columns)
+        columns = buffer[: len(part) * each].view(len(part), groups, taps, -1)
+        torch.matmul(matrix, part.reshape(len(part), groups, -1, high * wide), out=columns)
         cut = slice(start, start + step)
         fold(
-            columns.view(shape),
+            columns.view(len(part), plane[0], *windows.kernel, high, wide),
             place.first[cut],
             place.rows.origin[cut],
             plane,
@@ -119,14 +119,17 @@ class _Receptive:
 def _receptive(rows: Rows, mass: torch.Tensor, windows: Windows, plane: Plane) -> _Receptive:
     stride, before = torch.tensor(windows.stride), torch.tensor(windows.before)
     first = rows.origin * stride - before
-    patch = [
-        (n - 1) * s + extent for n, s, extent in zip(rows.patch, windows.stride, windows.extent)
-    ]
-    whole = rows.whole or patch[0] * patch[1] >= WHOLE * plane[1] * plane[2]
+    patch = windows.reach(rows.patch)
+    whole = rows.whole or _fills(patch, plane)
     origin = torch.zeros_like(first) if whole else first
     size = plane[1:] if whole else (patch[0], patch[1])
     values = rows.values.new_zeros(len(rows), plane[0], *size)
     return _Receptive(first, Rows(values, mass, rows.owner, origin, whole))
+
+
+def _fills(patch: tuple[int, ...], plane: Plane) -> bool:
+    """Whether the whole plane is carried rather than the patch."""
+    return patch[0] * patch[1] >= WHOLE * plane[1] * plane[2]
 
 
 def single(
@@ -141,15 +144,18 @@ def single(
     high, wide = windows.out
     channel, place = index // (high * wide), index % (high * wide)
     at = torch.stack((place // wide, place % wide), dim=1)
+    # each kernel among the channels of all groups, once; then one a row
+    some, which = channel.unique(return_inverse=True)
     outputs, inputs = weight.shape[0] // groups, weight.shape[1]
-    columns = weight.new_zeros(plane[0], *windows.kernel, len(index), 1, 1)
-    for group in range(groups):
-        mine = channel // outputs == group
-        part = weight[channel[mine]].permute(1, 2, 3, 0)[..., None, None]
-        columns[group * inputs : (group + 1) * inputs, :, :, mine] = part
+    kernels = weight.new_zeros(len(some), groups, inputs, *windows.extent)
+    (down, across), number = windows.dilation, torch.arange(len(some))
+    kernels[number, some // outputs, :, ::down, ::across] = weight[some]
+    values = kernels.flatten(1, 2)[which]
     mass = up(weight.abs().flatten(1).sum(dim=1))[channel]
-    one = Rows(weight.new_zeros(len(index), 1, 1, 1), mass, owner, at, False)
-    found = _receptive(one, mass, windows, plane)
-    values, origin = found.rows.values, found.rows.origin
-    fold(columns, found.first, origin, plane, windows.stride, windows.dilation, values)
-    return found.rows
+    first = at * torch.tensor(windows.stride) - torch.tensor(windows.before)
+    on_plane = inside(first, windows.extent, plane[1:])
+    if not bool(on_plane.all()):
+        # a matrix product further back does not look where coefficients lie
+        values = values * on_plane[:, None]
+    found = Rows(values, mass, owner, first, False)
+    return found.spread(plane) if _fills(found.patch, plane) else found

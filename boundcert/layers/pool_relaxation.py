@@ -44,7 +44,9 @@ class WindowMaximum(Relaxation):
         super().__init__(tuple(value.shape[1:]))
         self.shape_in = tuple(box.low.shape[1:])
         samples, count = len(value), len(table)
-        self.size = box.low[0].numel() // (value[0].numel() // count)
+        self.channels = value[0].numel() // count
+        self.size = box.low[0].numel() // self.channels
+        self._tables: dict[tuple[int, int], torch.Tensor] = {}
         self.box, self.value, self.windows, self.table = box, value, windows, table
         self.square: np.ndarray | None = None
         if box.spread is not None:
@@ -101,8 +103,18 @@ class WindowMaximum(Relaxation):
         return self._scattered(tap, rows.with_values(out, up(mass)), rest)
 
     def by_lines(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
-        out, rest = pulled(rows, self._arguments)
-        return self._scattered(self._tap(rows), out, rest)
+        if rows.values.requires_grad:
+            out, rest = pulled(rows, self._arguments)
+            return self._scattered(self._tap(rows), out, rest)
+        table, size = self._places(rows)
+        arrays = [array(rows.values), self._taps, self._lines]
+        if rows.whole:  # windows of any rank in a line
+            line = (self.channels, 1, len(self.table))
+            arrays = [x.reshape(*x.shape[:-3], *line) for x in arrays]
+        values, *lines = arrays
+        found = backend().pull_windows(values, *rows.place(), *lines, array(table), size)
+        total, rest, mass = (torch.from_numpy(x) for x in found)
+        return self._paid(self._landed(rows, total, up(mass)), rest)
 
     def _tap(self, rows: Rows) -> torch.Tensor:
         """Which entry of its window the line of each coefficient is in."""
@@ -120,27 +132,34 @@ class WindowMaximum(Relaxation):
         self, tap: torch.Tensor, out: Rows, rest: torch.Tensor
     ) -> tuple[tuple[Rows, ...], torch.Tensor]:
         """Coefficients at the entries that taps say, added up where windows overlap."""
-        found = self._placed(tap, out)
+        table, size = self._places(out)
+        shape = (len(out), self.channels, len(table))
+        index = table[torch.arange(len(table)), tap.reshape(shape)]
+        zeros = out.values.new_zeros(*shape[:2], size)
+        total = zeros.scatter_add(2, index, out.values.reshape(shape))
+        return self._paid(self._landed(out, total, out.mass), rest)
+
+    def _paid(self, found: Rows, rest: torch.Tensor) -> tuple[tuple[Rows, ...], torch.Tensor]:
+        """Rows of the operand and their rest, less what adding them up lost."""
         return (found,), rest + self.loss.rest(found)
 
-    def _placed(self, tap: torch.Tensor, out: Rows) -> Rows:
-        w = self.windows
-        if out.whole:
-            channels = numel(self.shape_in) // self.size
-            tap = tap.reshape(len(out), channels, -1)
-            index = self.table[torch.arange(len(self.table)), tap]
-            values = out.values.reshape(tap.shape)
-            total = values.new_zeros(len(out), channels, self.size).scatter_add(2, index, values)
-            return Rows.of(total, out.owner, self.shape_in, out.mass)
+    def _places(self, rows: Rows) -> tuple[torch.Tensor, int]:
+        """Where on a plane of the operand's row entries of windows lie, as ``table``; its size."""
+        if rows.whole:
+            return self.table, self.size
         # on a patch the entries of a window keep their places, wherever the patch starts
-        (high, wide), (down, across), (tall, broad) = out.patch, w.stride, w.extent
-        size = ((high - 1) * down + tall, (wide - 1) * across + broad)
-        row = torch.arange(high)[:, None] * down + tap // w.kernel[1] * w.dilation[0]
-        column = torch.arange(wide) * across + tap % w.kernel[1] * w.dilation[1]
-        index, values = (row * size[1] + column).flatten(2), out.values.flatten(2)
-        total = values.new_zeros(*values.shape[:2], size[0] * size[1]).scatter_add(2, index, values)
-        first = out.origin * torch.tensor(w.stride) - torch.tensor(w.before)
-        return Rows(total.unflatten(2, size), out.mass, out.owner, first, False)
+        if rows.patch not in self._tables:
+            table = self.windows.over(rows.patch).table()
+            self._tables[rows.patch] = torch.from_numpy(table)
+        return self._tables[rows.patch], numel(self.windows.reach(rows.patch))
+
+    def _landed(self, rows: Rows, total: torch.Tensor, mass: torch.Tensor) -> Rows:
+        """What rows became, (R, channels, size) of planes or of the patches that windows cover."""
+        if rows.whole:
+            return Rows.of(total, rows.owner, self.shape_in, mass)
+        w = self.windows
+        first = rows.origin * torch.tensor(w.stride) - torch.tensor(w.before)
+        return Rows(total.unflatten(2, w.reach(rows.patch)), mass, rows.owner, first, False)
 
     @property
     def _over(self) -> tuple[np.ndarray, ...]:

@@ -107,7 +107,7 @@ class Rows:
         """The same coefficients in patches that start elsewhere and hold the old ones."""
 
         def move(values: torch.Tensor) -> torch.Tensor:
-            columns = values.permute(1, 0, 2, 3).reshape(plane[0], 1, 1, len(self), *self.patch)
+            columns = values.reshape(len(self), plane[0], 1, 1, *self.patch)
             out = values.new_zeros(len(self), plane[0], *patch)
             fold(columns, self.origin, origin, plane, (1, 1), (1, 1), out)
             return out

@@ -109,15 +109,20 @@ def gather(
     plane: torch.Tensor, owner: torch.Tensor, origin: torch.Tensor, patch: tuple[int, int]
 ) -> torch.Tensor:
     """(R, C, h, w) patches of planes (B, C, H, W) that start at ``origin``; 0 off the plane."""
-    axes, inside = [], []
-    for axis in range(2):
-        place = origin[:, axis, None] + torch.arange(patch[axis])
-        size = plane.shape[2 + axis]
-        inside.append((place >= 0) & (place < size))
-        axes.append(place.clamp(0, size - 1))
-    found = plane[owner[:, None, None], :, axes[0][:, :, None], axes[1][:, None, :]]
-    within = inside[0][:, :, None] & inside[1][:, None, :]
+    high, wide = (
+        (origin[:, axis, None] + torch.arange(patch[axis])).clamp(0, plane.shape[2 + axis] - 1)
+        for axis in range(2)
+    )
+    found = plane[owner[:, None, None], :, high[:, :, None], wide[:, None, :]]
+    within = inside(origin, patch, (plane.shape[2], plane.shape[3]))
     return (found * within[..., None]).permute(0, 3, 1, 2)
+
+
+def inside(origin: torch.Tensor, patch: tuple[int, ...], plane: tuple[int, ...]) -> torch.Tensor:
+    """(R, h, w) which entries of patches that start at ``origin`` lie on the plane."""
+    places = [origin[:, axis, None] + torch.arange(patch[axis]) for axis in range(2)]
+    high, wide = ((at >= 0) & (at < size) for at, size in zip(places, plane))
+    return high[:, :, None] & wide[:, None, :]
 
 
 class Moved(torch.autograd.Function):

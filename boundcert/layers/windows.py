@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -41,6 +41,15 @@ class Windows:
     def extent(self) -> tuple[int, ...]:
         """Input positions from a window's first to its last."""
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation))
+
+    def reach(self, out: tuple[int, ...]) -> tuple[int, ...]:
+        """Input positions that ``out`` windows an axis cover."""
+        return tuple((n - 1) * s + e for n, s, e in zip(out, self.stride, self.extent))
+
+    def over(self, out: tuple[int, ...]) -> Windows:
+        """``out`` such windows an axis over just what they cover."""
+        zero = (0,) * len(out)
+        return replace(self, size=self.reach(out), out=out, before=zero, after=zero, spill=zero)
 
     def pad(self, x: torch.Tensor, value: float = 0.0) -> torch.Tensor:
         """Pad (or crop) the spatial axes so that windows tile from the first position."""

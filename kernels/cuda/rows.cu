@@ -80,7 +80,6 @@ KERNEL(dual_norm, (const real* rows, const i64* origin, double* out, i64 channel
 }
 
 struct Fold {
-    i64 rows;
     int channels, tall, broad, high, wide, plane_high, plane_wide;
     int stride_y, stride_x, dilation_y, dilation_x, out_high, out_wide;
 };
@@ -105,8 +104,8 @@ __device__ inline void fold_row(
             for (int j = 0; j < f.broad; ++j) {
                 const int dx = right - j * f.dilation_x, at_x = dx / f.stride_x;
                 if (dx < 0 || at_x * f.stride_x != dx || at_x >= f.wide) continue;
-                const i64 tap = ((i64)k * f.tall + i) * f.broad + j;
-                total += columns[((tap * f.rows + r) * f.high + at_y) * f.wide + at_x];
+                const i64 tap = ((r * f.channels + k) * f.tall + i) * f.broad + j;
+                total += columns[(tap * f.high + at_y) * f.wide + at_x];
             }
         }
         out[r * count + e] = total;
@@ -115,10 +114,10 @@ __device__ inline void fold_row(
 
 // `chunks` blocks share a row.
 KERNEL(fold, (const real* columns, const i64* first, const i64* origin, real* out, i64 chunks,
-              i64 rows, i64 channels, i64 tall, i64 broad, i64 high, i64 wide, i64 plane_high,
+              i64 channels, i64 tall, i64 broad, i64 high, i64 wide, i64 plane_high,
               i64 plane_wide, i64 stride_y, i64 stride_x, i64 dilation_y, i64 dilation_x,
               i64 out_high, i64 out_wide)) {
-    const Fold f{rows, (int)channels, (int)tall, (int)broad, (int)high, (int)wide,
+    const Fold f{(int)channels, (int)tall, (int)broad, (int)high, (int)wide,
                  (int)plane_high, (int)plane_wide, (int)stride_y, (int)stride_x,
                  (int)dilation_y, (int)dilation_x, (int)out_high, (int)out_wide};
     const i64 lane = (blockIdx.x % chunks) * blockDim.x + threadIdx.x;

@@ -33,7 +33,7 @@ from kernel_cases import (
     pencil_cases,
     row_cases,
 )
-from window_cases import window_cases
+from window_cases import pulled_cases, window_cases
 
 from boundcert.layers.activation_table import ACTIVATIONS
 
@@ -96,6 +96,12 @@ def test_pencils_on_the_host(host: Any, dtype: type) -> None:
         agree(host, gradient_cases(seed, dtype), *GRADIENTS[dtype])
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_windows_on_the_host(host: Any, dtype: type) -> None:
+    for seed in SEEDS:
+        agree(host, pulled_cases(seed, dtype))
+
+
 def test_balls_on_the_host(host: Any) -> None:
     for seed in SEEDS:
         agree(host, ball_cases(seed), *BALLS)
@@ -128,7 +134,7 @@ def test_no_rows_at_all(host: Any) -> None:
     out, mass = host.scale(none, place[:, 0], place, np.ones((1, 2, 5, 5)))
     assert out.shape == none.shape and mass.shape == (0,)
     assert host.dual_norm(none, place, (5, 5), 2.0).shape == (0,)
-    columns = np.zeros((2, 1, 1, 0, 3, 3))
+    columns = np.zeros((0, 2, 1, 1, 3, 3))
     host.fold(columns, place, place, (5, 5), (1, 1), (1, 1), none)
 
 
@@ -207,6 +213,13 @@ def test_pencils_on_the_device(dtype: type) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_clips_on_the_device(dtype: type) -> None:
     clips(backend("gpu"), dtype)
+
+
+@needs_device
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_windows_on_the_device(dtype: type) -> None:
+    for seed in SEEDS:
+        agree(backend("gpu"), pulled_cases(seed, dtype))
 
 
 @needs_device

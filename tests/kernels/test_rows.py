@@ -39,7 +39,7 @@ def test_fold_agrees(name: str, seed: int) -> None:
     count, high, wide, tall, broad = rng.integers(1, 5, size=5)
     stride, dilation = (tuple(int(v) for v in rng.integers(1, 4, size=2)) for _ in range(2))
     plane = tuple(int(v) for v in rng.integers(1, 9, size=2))
-    columns = rng.standard_normal((2, tall, broad, count, high, wide))
+    columns = rng.standard_normal((count, 2, tall, broad, high, wide))
     first = rng.integers(-4, 8, size=(count, 2))
     patch = [
         int((n - 1) * s + d * (k - 1) + 1)

@@ -109,6 +109,8 @@ def test_patches_are_the_rows_of_the_matrix(case: Case, seed: int) -> None:
     rows = layer.single(index, owner)
     if rows is not None:
         assert torch.equal(rows.flat(shapes[0]), dense)
+        # what lies off the plane is 0, or the next product would carry it on
+        assert rows.values.count_nonzero() == dense.count_nonzero()
 
 
 def test_a_scaled_reciprocal_is_no_primitive() -> None:
