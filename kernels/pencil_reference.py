@@ -14,31 +14,13 @@ import numpy as np
 from numba.extending import register_jitable
 
 from . import scalar
-from .relax_lines import bridge, lines_one
+from .relax_lines import bends_of, line_below, lines_one
 from .rows_reference import Array, _inside, _patches, _product, _sum
-from .shapes import BIG
+from .shapes import BIG, value
+from .stationary import inner_slope
 
 #: Planes of a pencil: slope and constant of three lines below, then of three above.
 PLANES = 12
-
-
-@register_jitable
-def _end_line(
-    kind: int,
-    w: float,
-    target: float,
-    low: float,
-    high: float,
-    a: float,
-    b: float,
-    pieces: Array,
-    slope: float,
-    const: float,
-) -> tuple[float, float]:
-    """A line below wσ, highest at an end of the box; (slope, const) where none is found."""
-    if high - low <= 1e-9 * (abs(low) + abs(high)) or const == -math.inf:
-        return slope, const
-    return bridge(kind, w, target, low, high, a, b, pieces, slope, const)
 
 
 @register_jitable
@@ -71,13 +53,19 @@ def pencil_one(
         # rays through 0 with slopes in order of their ends: constants are 0 already
         out[first], out[first + 2], out[first + 4] = flat, 0.5 * (flat + 1.0), 1.0
         return 0.0 if lines[first // 3] == flat else 2.0
-    for side in range(2):
-        w = 1.0 - 2.0 * side
-        slope, const = w * lines[2 * side], w * lines[2 * side + 1]
-        for k in range(2):
-            target = low if k == 0 else high
-            s, t = _end_line(kind, w, target, low, high, a, b, pieces, slope, const)
-            out[6 * side + 4 * k], out[6 * side + 4 * k + 1] = w * s, w * t
+    if high - low <= 1e-9 * (abs(low) + abs(high)) or abs(lines[3]) == math.inf:
+        return 1.0
+    at_low, at_high = value(kind, low, a, b), value(kind, high, a, b)
+    bends = bends_of(low, high, pieces)
+    for k in range(2):
+        target, at = (low, at_low) if k == 0 else (high, at_high)
+        slope = inner_slope(kind, target, a, b)
+        known = low, high, target, at_low, at_high, at, slope, bends
+        for side in range(2):
+            w = 1.0 - 2.0 * side
+            s, t = line_below(kind, w, *known, a, b, pieces)
+            if t + s * target > w * (lines[2 * side + 1] + lines[2 * side] * target):
+                out[6 * side + 4 * k], out[6 * side + 4 * k + 1] = w * s, w * t
     return 1.0
 
 

@@ -9,7 +9,8 @@ from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from . import scalar
-from .shapes import BIG, EPS, TINY, floor, inner_slope, value
+from .shapes import BIG, EPS, TINY, floor_between, value
+from .stationary import inner_slope, point_of_slope, stationary
 
 Array = NDArray[np.float64]
 
@@ -40,44 +41,68 @@ def _leaky_lines(a: float, low: float, high: float) -> tuple[float, float, float
 
 
 @register_jitable
-def bridge(
+def _hull_slope(
     kind: int,
     w: float,
     target: float,
     low: float,
     high: float,
+    at_low: float,
+    at_high: float,
     a: float,
     b: float,
     pieces: Array,
-    slope: float,
-    const: float,
-) -> tuple[float, float]:
-    """Line below wσ on the box, highest at ``target``: the side of the convex hull over it.
+) -> float:
+    """Slope of the convex hull of wσ at ``target``, where the function itself is above it.
 
-    From the secant: the rigorous minimiser of wσ − sz replaces the end on its side of the
-    target; as Newton's method where the line turns about an end of the box. (slope, const) is
-    the line to beat.
+    A chord between two points of the graph, one on each side of the target, is moved to those
+    furthest below it; as Newton's method where it turns about a fixed point.
     """
     left, right = low, high
-    at_left, at_right = w * value(kind, low, a, b), w * value(kind, high, a, b)
-    best = const + slope * target
+    at_left, at_right = w * at_low, w * at_high
+    s, before = (at_right - at_left) / (right - left), 0.0
     for _ in range(12):
-        s = (at_right - at_left) / (right - left)
-        bound, z = floor(kind, w, s, 0.0, 0.0, low, high, a, b, pieces)
-        if bound + s * target > best or best == -math.inf:
-            slope, const, best = s, bound, bound + s * target
-        gap = at_left + s * (target - left) - (bound + s * target)
-        if gap <= 1e-10 * abs(at_right - at_left) or z <= left or z >= right:
+        level = at_left - s * left
+        lowest, highest = level, level
+        if w * at_low - s * low < lowest and low < target:
+            lowest, left, at_left = w * at_low - s * low, low, w * at_low
+        if w * at_high - s * high < highest and target < high:
+            highest, right, at_right = w * at_high - s * high, high, w * at_high
+        for k in range(pieces.shape[0]):
+            l, u = max(low, pieces[k, 0]), min(high, pieces[k, 1])  # noqa: E741
+            if l >= u or pieces[k, 2] == 2.0:
+                continue
+            if pieces[k, 2] * w > 0.0:
+                z = point_of_slope(kind, s / w, l, u, a, b)
+                if math.isnan(z):
+                    z = stationary(kind, w, s, 0.0, 0.0, l, u, a, b, z)[0]
+                z = min(max(z, l), u)
+            elif u < high and pieces[k + 1, 2] * w <= 0.0 and pieces[k + 1, 2] != 2.0:
+                z = u
+            else:
+                continue
+            at = w * value(kind, z, a, b)
+            below = at - s * z
+            if z < target or z == target < high:
+                if below < lowest:
+                    lowest, left, at_left = below, z, at
+            elif below < highest:
+                highest, right, at_right = below, z, at
+        gap = level - min(lowest, highest)
+        if not right > left:
             break
-        if z < target or target == high:
-            left, at_left = z, w * value(kind, z, a, b)
-        else:
-            right, at_right = z, w * value(kind, z, a, b)
-    return slope, const
+        s = (at_right - at_left) / (right - left)
+        # gaps shrink faster each time, so the next is less than this
+        ahead = gap * min(gap / before, 1.0) if before > 0.0 else gap
+        noise = 4 * EPS * (abs(at_right) + abs(at_left))
+        if not ahead > 1e-12 * abs(at_right - at_left) + noise:
+            break
+        before = gap
+    return s
 
 
 @register_jitable
-def _bends(low: float, high: float, pieces: Array) -> float:
+def bends_of(low: float, high: float, pieces: Array) -> float:
     """The sign of the one piece the box lies on; 4 if it meets several."""
     count, first = 0, 0.0
     for k in range(pieces.shape[0]):
@@ -88,7 +113,7 @@ def _bends(low: float, high: float, pieces: Array) -> float:
 
 
 @register_jitable
-def _target(low: float, high: float, point: float) -> float:
+def target_of(low: float, high: float, point: float) -> float:
     """Where lines are to be close to the function: past the middle of the box, as seen from p."""
     middle = 0.5 * (low + high)
     past = middle + PAST * (middle - point)
@@ -98,27 +123,54 @@ def _target(low: float, high: float, point: float) -> float:
 
 
 @register_jitable
-def _line(
-    kind: int, w: float, low: float, high: float, target: float, a: float, b: float, pieces: Array
+def line_below(
+    kind: int,
+    w: float,
+    low: float,
+    high: float,
+    target: float,
+    at_low: float,
+    at_high: float,
+    at: float,
+    slope: float,
+    bends: float,
+    a: float,
+    b: float,
+    pieces: Array,
 ) -> tuple[float, float]:
-    """A line below wσ on the box: the slope is a choice, the constant makes it true."""
-    tangent = w * inner_slope(kind, target, a, b)
-    bends = _bends(low, high, pieces)
+    """Slope and constant of a line below wσ on the box, close to it at the target.
+
+    The slope is a choice of which nothing need be proved: that of the tangent at the target if it
+    holds, else of the convex hull. The constant makes it true: :func:`shapes.floor` of wσ − sz.
+    ``at_low``, ``at_high`` and ``at`` are σ at the ends and the target, ``slope`` is σ′ there,
+    ``bends`` what :func:`bends_of` says.
+    """
     wide = high - low
-    if wide <= 1e-9 * (abs(low) + abs(high)) or bends == 2.0:
-        s = tangent  # a secant of nearly equal values would be noise
-    elif bends == 4.0 or (bends == 1.0 and w > 0.0) or (bends == -1.0 and w < 0.0):
-        s = tangent
-    else:
-        s = (w * value(kind, high, a, b) - w * value(kind, low, a, b)) / wide
-    s = s if abs(s) <= BIG else 0.0
+    # a secant of nearly equal values would be noise
     narrow = wide <= 1e-9 * (abs(low) + abs(high))
-    const = floor(kind, w, s, 0.0, 0.0, low, high, a, b, pieces)[0]
-    if bends == 4.0 and not narrow:
-        loss = w * value(kind, target, a, b) - (const + s * target)
-        # no line that holds is higher there than a tangent that does
-        if not loss <= 1e-12 * abs(s) * wide:
-            s, const = bridge(kind, w, target, low, high, a, b, pieces, s, const)
+    s, bent = w * slope, bends == 4.0 or not abs(slope) <= BIG
+    if not narrow and abs(bends) <= 1.0 and bends * w <= 0.0:
+        s, bent = (w * at_high - w * at_low) / wide, False
+    s = s if abs(s) <= BIG else 0.0
+    bent = bent and not narrow
+    room = 1e-12 * abs(s) * wide + 64 * EPS * (abs(at) + abs(s) * (abs(low) + abs(high)))
+    const = -math.inf
+    if not bent or (
+        w * (at_low - at) + room >= s * (low - target)
+        and w * (at_high - at) + room >= s * (high - target)
+    ):
+        const = floor_between(
+            kind, w, s, 0.0, 0.0, low, high, at_low, at_high, target, a, b, pieces
+        )[0]
+    # no line that holds is higher there than a tangent that does
+    if bent and not w * at - (const + s * target) <= room:
+        steep = _hull_slope(kind, w, target, low, high, at_low, at_high, a, b, pieces)
+        steep = steep if abs(steep) <= BIG else s
+        other = floor_between(
+            kind, w, steep, 0.0, 0.0, low, high, at_low, at_high, math.nan, a, b, pieces
+        )[0]
+        if const == -math.inf or other + steep * target > const + s * target:
+            s, const = steep, other
     return s if const > -math.inf else 0.0, const
 
 
@@ -136,7 +188,14 @@ def lines_one(
         return _leaky_lines(0.0, low, high)
     if kind == scalar.LEAKY and abs(a) <= BIG:
         return _leaky_lines(a, low, high)
-    target = _target(low, high, point)
-    below, low_at = _line(kind, 1.0, low, high, target, a, b, pieces)
-    above, high_at = _line(kind, -1.0, low, high, target, a, b, pieces)
+    if low < pieces[0, 0] or high > pieces[pieces.shape[0] - 1, 1]:
+        return 0.0, -math.inf, 0.0, math.inf
+    at_low, at_high = value(kind, low, a, b), value(kind, high, a, b)
+    if not (math.isfinite(at_low) and math.isfinite(at_high)):
+        return 0.0, -math.inf, 0.0, math.inf
+    target = target_of(low, high, point)
+    at, slope = value(kind, target, a, b), inner_slope(kind, target, a, b)
+    known = low, high, target, at_low, at_high, at, slope, bends_of(low, high, pieces)
+    below, low_at = line_below(kind, 1.0, *known, a, b, pieces)
+    above, high_at = line_below(kind, -1.0, *known, a, b, pieces)
     return below, low_at, -above, -high_at

@@ -29,8 +29,8 @@ from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from . import scalar
+from .stationary import EPS, inner_slope, point_of_slope, stationary
 
-EPS = 2.0**-52
 BIG, TINY = 1e100, 1e-100
 #: Errors of computed values and slopes, in units of the magnitudes below (derived there).
 VALUE_FUZZ, SLOPE_FUZZ = 16 * EPS, 32 * EPS
@@ -107,14 +107,6 @@ def value_error(kind: int, x: float, v: float, a: float, b: float) -> float:
 
 
 @register_jitable
-def inner_slope(kind: int, x: float, a: float, b: float) -> float:
-    """Slope of the curved piece that ``x`` belongs to, one-sided at its ends."""
-    if kind == scalar.HARD_SWISH and -3.0 <= x <= 3.0:
-        return (2.0 * x + 3.0) / 6.0
-    return scalar.slope(kind, x, a, b)
-
-
-@register_jitable
 def slope_error(kind: int, x: float, m: float, a: float, b: float) -> float:
     """Bound on the error of ``m = inner_slope(kind, x, a, b)``.
 
@@ -132,57 +124,24 @@ def slope_error(kind: int, x: float, m: float, a: float, b: float) -> float:
 
 
 @register_jitable
-def _stationary(
-    kind: int, w: float, g: float, lam: float, c: float, low: float, high: float, a: float, b: float
-) -> float:
-    """Zero of λ(z − c) + wσ′(z) − g on [low, high] where it increases: Illinois, bisected."""
-    at_low = lam * (low - c) + w * inner_slope(kind, low, a, b) - g
-    if at_low >= 0.0:
-        return low
-    at_high = lam * (high - c) + w * inner_slope(kind, high, a, b) - g
-    if at_high <= 0.0:
-        return high
-    x, side = 0.5 * (low + high), 0
-    for k in range(60):
-        m = w * inner_slope(kind, x, a, b)
-        h = lam * (x - c) + m - g
-        if abs(h) <= 1e-13 * (lam * abs(x - c) + abs(m) + abs(g)):
-            break
-        if h < 0.0:
-            low, at_low = x, h
-            at_high *= 0.5 if side < 0 else 1.0
-            side = -1
-        else:
-            high, at_high = x, h
-            at_low *= 0.5 if side > 0 else 1.0
-            side = 1
-        x = 0.5 * (low + high)
-        # a bisection in four guards against slopes of wild scale
-        if k % 4 != 3 and at_high - at_low < math.inf:
-            step = low - at_low * ((high - low) / (at_high - at_low))
-            x = step if low < step < high else x
-        if not low < x < high:
-            break
-    return x
-
-
-@register_jitable
 def _tangent(
-    kind: int, w: float, q: float, extra: float, a: float, b: float
+    kind: int, w: float, q: float, slope: float, extra: float, a: float, b: float
 ) -> tuple[float, float, float, float, float]:
-    """Support (m, e, q, v, error of v) of wσ at q; ``extra`` more error of the slope of σ."""
-    m, v = inner_slope(kind, q, a, b), value(kind, q, a, b)
-    e = abs(w) * (slope_error(kind, q, m, a, b) + extra)
+    """Support (m, e, q, v, error of v) of wσ at q, by σ′(q); ``extra`` more error of that."""
+    m, v = w * slope, value(kind, q, a, b)
+    e = abs(w) * (slope_error(kind, q, slope, a, b) + extra)
     off = abs(w) * value_error(kind, q, v, a, b)
-    return w * m, e + EPS * abs(w * m), q, w * v, off + EPS * abs(w * v)
+    return m, e + EPS * abs(m), q, w * v, off + EPS * abs(w * v)
 
 
 @register_jitable
 def _secant(
-    kind: int, w: float, low: float, high: float, a: float, b: float
+    kind: int, w: float, low: float, high: float, s: float, t: float, a: float, b: float
 ) -> tuple[float, float, float, float, float]:
-    """Support of a concave wσ: the line through both ends, lowered until neither is below it."""
-    s, t = value(kind, low, a, b), value(kind, high, a, b)
+    """Support of a concave wσ: the line through both ends, lowered until neither is below it.
+
+    ``s`` and ``t`` are the values of σ at the ends.
+    """
     wide = high - low
     m = w * ((t - s) / wide) if wide > 0.0 else 0.0
     v = min(w * s, w * t - m * wide)
@@ -224,24 +183,54 @@ def quadratic(
 
 
 @register_jitable
-def _support(
+def floor_between(
     kind: int,
     w: float,
     g: float,
     lam: float,
-    c: float,
+    centre: float,
     low: float,
     high: float,
-    sign: float,
+    at_low: float,
+    at_high: float,
+    guess: float,
     a: float,
     b: float,
-) -> tuple[float, float, float, float, float]:
-    """A support of wσ over one piece (or a part of it), close to the minimiser if convex."""
-    if sign == 2.0:
-        return _tangent(kind, w, low, BEND * (high - low), a, b)
-    if sign * w > 0.0 and low < high:
-        return _tangent(kind, w, _stationary(kind, w, g, lam, c, low, high, a, b), 0.0, a, b)
-    return _secant(kind, w, low, high, a, b)
+    pieces: NDArray[np.float64],
+) -> tuple[float, float]:
+    """:func:`floor` of numbers in its range and a box in the domain, with what is known of them.
+
+    ``at_low`` and ``at_high`` are σ at the ends. ``guess``, where the piece it lies on may have its
+    minimum, may be wrong, or nan.
+    """
+    best, z = math.inf, low
+    for k in range(pieces.shape[0]):
+        l, u = max(low, pieces[k, 0]), min(high, pieces[k, 1])  # noqa: E741
+        # a part of one point is the end of a neighbour, unless it is the whole box
+        if l > u or (l == u and low < high):
+            continue
+        s = at_low if l == low else value(kind, l, a, b)
+        t = at_high if u == high else value(kind, u, a, b)
+        if not math.isfinite(s) or not math.isfinite(t):
+            return -math.inf, l
+        sign = pieces[k, 2]
+        convex = sign * w > 0.0 and sign != 2.0
+        if sign == 2.0:
+            support = _tangent(kind, w, l, inner_slope(kind, l, a, b), BEND * (u - l), a, b)
+        elif convex and l < u:
+            near = guess
+            if lam == 0.0 and not l <= near <= u:
+                near = point_of_slope(kind, g / w, l, u, a, b)
+            q, slope = stationary(kind, w, g, lam, centre, l, u, a, b, near)
+            support = _tangent(kind, w, q, slope, 0.0, a, b)
+        else:
+            support = _secant(kind, w, l, u, s, t, a, b)
+        bound, point = quadratic(lam, centre, g, l, u, support, convex)
+        if not bound > -math.inf:
+            return -math.inf, l
+        if bound < best:
+            best, z = bound, point
+    return (best, z) if best < math.inf else (-math.inf, z)
 
 
 @register_jitable
@@ -280,20 +269,5 @@ def floor(
     m = pieces.shape[0]
     if m == 0 or low < pieces[0, 0] or high > pieces[m - 1, 1]:
         return -math.inf, low
-    best, z = math.inf, low
-    for k in range(m):
-        l, u = max(low, pieces[k, 0]), min(high, pieces[k, 1])  # noqa: E741
-        # a part of one point is the end of a neighbour, unless it is the whole box
-        if l > u or (l == u and low < high):
-            continue
-        if not math.isfinite(value(kind, l, a, b)) or not math.isfinite(value(kind, u, a, b)):
-            return -math.inf, l
-        sign = pieces[k, 2]
-        support = _support(kind, w, g, lam, centre, l, u, sign, a, b)
-        convex = sign * w > 0.0 and sign != 2.0
-        bound, point = quadratic(lam, centre, g, l, u, support, convex)
-        if not bound > -math.inf:
-            return -math.inf, l
-        if bound < best:
-            best, z = bound, point
-    return (best, z) if best < math.inf else (-math.inf, z)
+    ends = value(kind, low, a, b), value(kind, high, a, b)
+    return floor_between(kind, w, g, lam, centre, low, high, *ends, math.nan, a, b, pieces)

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+using std::asin;
 using std::erf;
 using std::erfc;
 using std::exp;

@@ -4,13 +4,6 @@
 
 #define PLANES 12
 
-// A line below wσ, highest at an end of the box; the one given where none is found.
-__device__ inline Line end_line(
-    const Shape& f, double w, double target, double low, double high, Line line) {
-    if (high - low <= 1e-9 * (fabs(low) + fabs(high)) || line.at == -INF) return line;
-    return bridge(f, w, target, low, high, line);
-}
-
 // Writes the twelve numbers of the pencil over [low, high]; the mix of `lines_one`.
 __device__ inline double pencil_one(const Shape& f, double low, double high, double point,
                                     double* out) {
@@ -28,11 +21,17 @@ __device__ inline double pencil_one(const Shape& f, double low, double high, dou
         out[first + 4] = 1.0;
         return lines[first / 3] == flat ? 0.0 : 2.0;
     }
-    for (int side = 0; side < 2; ++side) {
-        const double w = 1.0 - 2.0 * side;
-        const Line middle{w * lines[2 * side], w * lines[2 * side + 1]};
-        for (int k = 0; k < 2; ++k) {
-            const Line found = end_line(f, w, k == 0 ? low : high, low, high, middle);
+    if (high - low <= 1e-9 * (fabs(low) + fabs(high)) || fabs(both.high_at) == INF) return 1.0;
+    const double at_low = value(f, low), at_high = value(f, high);
+    const double bends = bends_of(f.pieces, low, high);
+    for (int k = 0; k < 2; ++k) {
+        const double target = k == 0 ? low : high, at = k == 0 ? at_low : at_high;
+        const Box box{low, high, target, at_low, at_high, at, inner_slope(f, target), bends};
+        for (int side = 0; side < 2; ++side) {
+            const double w = 1.0 - 2.0 * side;
+            const Line found = line_below(f, w, box);
+            const double middle = w * (lines[2 * side + 1] + lines[2 * side] * target);
+            if (!(found.at + found.slope * target > middle)) continue;
             out[6 * side + 4 * k] = w * found.slope;
             out[6 * side + 4 * k + 1] = w * found.at;
         }

@@ -88,30 +88,67 @@ __device__ inline Lines leaky_lines(double a, double low, double high) {
     return Lines{s, smaller(at_low, at_high) - slack, through, 0.0};
 }
 
-OUTLINED Line bridge(
-    const Shape& f, double w, double target, double low, double high, Line line) {
-    double left = low, right = high;
-    double at_left = w * value(f, low), at_right = w * value(f, high);
-    double best = line.at + line.slope * target;
-    for (int k = 0; k < 12; ++k) {
-        const double s = (at_right - at_left) / (right - left);
-        const Floor found = box_floor(f, w, s, 0.0, 0.0, low, high);
-        const double bound = found.bound, z = found.z;
-        if (bound + s * target > best || best == -INF) {
-            line = Line{s, bound};
-            best = bound + s * target;
+// A box with a target in it, what is known of the function there, and how it bends (bends_of).
+struct Box {
+    double low, high, target, at_low, at_high, at, slope, bends;
+};
+
+// Slope of the convex hull of wσ at the target, where the function itself is above it.
+OUTLINED double hull_slope(const Shape& f, double w, const Box& box) {
+    const double low = box.low, high = box.high, target = box.target;
+    const double first_at = w * box.at_low, last_at = w * box.at_high;
+    double left = low, right = high, at_left = first_at, at_right = last_at;
+    double s = (at_right - at_left) / (right - left), before = 0.0;
+    for (int step = 0; step < 12; ++step) {
+        const double level = at_left - s * left;
+        double lowest = level, highest = level;
+        if (first_at - s * low < lowest && low < target) {
+            lowest = first_at - s * low;
+            left = low;
+            at_left = first_at;
         }
-        const double gap = at_left + s * (target - left) - (bound + s * target);
-        if (gap <= 1e-10 * fabs(at_right - at_left) || z <= left || z >= right) break;
-        if (z < target || target == high) {
-            left = z;
-            at_left = w * value(f, z);
-        } else {
-            right = z;
-            at_right = w * value(f, z);
+        if (last_at - s * high < highest && target < high) {
+            highest = last_at - s * high;
+            right = high;
+            at_right = last_at;
         }
+        for (int k = 0; k < f.pieces.count; ++k) {
+            const double l = larger(low, f.pieces.start(k)), u = smaller(high, f.pieces.end(k));
+            const double sign = f.pieces.sign(k);
+            if (l >= u || sign == 2.0) continue;
+            double z;
+            if (sign * w > 0.0) {
+                z = point_of_slope(f, s / w, l, u);
+                if (is_nan(z)) z = stationary(f, w, s, 0.0, 0.0, l, u, z).z;
+                z = smaller(larger(z, l), u);
+            } else if (u < high && f.pieces.sign(k + 1) * w <= 0.0 && f.pieces.sign(k + 1) != 2.0) {
+                z = u;
+            } else {
+                continue;
+            }
+            const double at = w * value(f, z), below = at - s * z;
+            if (z < target || (z == target && target < high)) {
+                if (below < lowest) {
+                    lowest = below;
+                    left = z;
+                    at_left = at;
+                }
+            } else if (below < highest) {
+                highest = below;
+                right = z;
+                at_right = at;
+            }
+        }
+        const double gap = level - smaller(lowest, highest);
+        if (!(right > left)) break;
+        s = (at_right - at_left) / (right - left);
+        // gaps shrink faster each time, so the next is less than this
+        const double ahead = before > 0.0 ? gap * smaller(gap / before, 1.0) : gap;
+        const double noise = 4 * EPS * (fabs(at_right) + fabs(at_left));
+        if (!(ahead > 1e-12 * fabs(at_right - at_left) + noise)) break;
+        before = gap;
     }
-    return line;
+    return s;
 }
 
 // The sign of the one piece the box lies on; 4 if it meets several.
@@ -133,28 +170,39 @@ __device__ inline double target_of(double low, double high, double point) {
     return is_nan(past) ? middle : larger(low, smaller(past, high));
 }
 
-OUTLINED Line line_below(const Shape& f, double w, double low, double high, double target) {
-    const double touching = w * inner_slope(f, target);
-    const double bends = bends_of(f.pieces, low, high), wide = high - low;
+// Slope and constant of a line below wσ on the box, close to it at the target.
+OUTLINED Line line_below(const Shape& f, double w, const Box& box) {
+    const double low = box.low, high = box.high, target = box.target, wide = high - low;
     const bool narrow = wide <= 1e-9 * (fabs(low) + fabs(high));
-    double s;
-    if (narrow || bends == 2.0) {
-        s = touching;  // a secant of nearly equal values would be noise
-    } else if (bends == 4.0 || (bends == 1.0 && w > 0.0) || (bends == -1.0 && w < 0.0)) {
-        s = touching;
-    } else {
-        s = (w * value(f, high) - w * value(f, low)) / wide;
+    double s = w * box.slope;
+    bool bent = box.bends == 4.0 || !(fabs(box.slope) <= BIG);
+    // a secant of nearly equal values would be noise
+    if (!narrow && fabs(box.bends) <= 1.0 && box.bends * w <= 0.0) {
+        s = (w * box.at_high - w * box.at_low) / wide;
+        bent = false;
     }
     s = fabs(s) <= BIG ? s : 0.0;
-    Line line{s, box_floor(f, w, s, 0.0, 0.0, low, high).bound};
-    if (bends == 4.0 && !narrow) {
-        const double loss = w * value(f, target) - (line.at + s * target);
-        // no line that holds is higher there than a tangent that does
-        if (!(loss <= 1e-12 * fabs(s) * wide)) {
-            line = bridge(f, w, target, low, high, line);
+    bent = bent && !narrow;
+    const double at = w * box.at, size = fabs(box.at) + fabs(s) * (fabs(low) + fabs(high));
+    const double room = 1e-12 * fabs(s) * wide + 64 * EPS * size;
+    double constant = -INF;
+    if (!bent || (w * (box.at_low - box.at) + room >= s * (low - target) &&
+                  w * (box.at_high - box.at) + room >= s * (high - target))) {
+        constant =
+            floor_between(f, w, s, 0.0, 0.0, low, high, box.at_low, box.at_high, target).bound;
+    }
+    // no line that holds is higher there than a tangent that does
+    if (bent && !(at - (constant + s * target) <= room)) {
+        double steep = hull_slope(f, w, box);
+        steep = fabs(steep) <= BIG ? steep : s;
+        const double other = floor_between(f, w, steep, 0.0, 0.0, low, high, box.at_low,
+                                           box.at_high, NOT_A_NUMBER).bound;
+        if (constant == -INF || other + steep * target > constant + s * target) {
+            s = steep;
+            constant = other;
         }
     }
-    return Line{line.at > -INF ? line.slope : 0.0, line.at};
+    return Line{constant > -INF ? s : 0.0, constant};
 }
 
 __device__ inline Lines lines_one(const Shape& f, double low, double high, double point) {
@@ -163,9 +211,14 @@ __device__ inline Lines lines_one(const Shape& f, double low, double high, doubl
     }
     if (f.kind == RELU) return leaky_lines(0.0, low, high);
     if (f.kind == LEAKY && fabs(f.a) <= BIG) return leaky_lines(f.a, low, high);
-    const double target = target_of(low, high, point);
-    const Line below = line_below(f, 1.0, low, high, target);
-    const Line above = line_below(f, -1.0, low, high, target);
+    const Lines none{0.0, -INF, 0.0, INF};
+    if (!f.pieces.hold(low, high)) return none;
+    const double at_low = value(f, low), at_high = value(f, high);
+    if (!is_finite(at_low) || !is_finite(at_high)) return none;
+    const double target = target_of(low, high, point), bends = bends_of(f.pieces, low, high);
+    const Box box{low, high, target, at_low, at_high, value(f, target), inner_slope(f, target),
+                  bends};
+    const Line below = line_below(f, 1.0, box), above = line_below(f, -1.0, box);
     return Lines{below.slope, below.at, -above.slope, -above.at};
 }
 

@@ -1,32 +1,12 @@
 // Rigorous minima of activations over boxes: shapes.py, function by function; the proof is there.
 #pragma once
-#include "scalar.cuh"
+#include "stationary.cuh"
 
 #define BIG 1e100
 #define TINY 1e-100
 #define VALUE_FUZZ (16 * EPS)
 #define SLOPE_FUZZ (32 * EPS)
 #define BEND 2.0
-
-// Rows (start, end, sign), in order.
-struct Pieces {
-    const double* rows;
-    int count;
-
-    __device__ double start(int k) const { return rows[3 * k]; }
-    __device__ double end(int k) const { return rows[3 * k + 1]; }
-    __device__ double sign(int k) const { return rows[3 * k + 2]; }
-    __device__ bool hold(double low, double high) const {
-        return count > 0 && !(low < start(0)) && !(high > end(count - 1));
-    }
-};
-
-// One activation and where it bends.
-struct Shape {
-    int kind;
-    double a, b;
-    Pieces pieces;
-};
 
 // A bound and where it is attained.
 struct Floor {
@@ -77,11 +57,6 @@ __device__ inline double value_error(const Shape& f, double x, double v) {
     return VALUE_FUZZ * size;
 }
 
-OUTLINED double inner_slope(const Shape& f, double x) {
-    if (f.kind == HARD_SWISH && -3.0 <= x && x <= 3.0) return (2.0 * x + 3.0) / 6.0;
-    return slope(f.kind, x, f.a, f.b);
-}
-
 __device__ inline double slope_error(const Shape& f, double x, double m) {
     double size = fabs(m);
     if (f.kind == GELU || f.kind == GELU_TANH || f.kind == ERF || f.kind == CELU) size += 1.0;
@@ -89,48 +64,17 @@ __device__ inline double slope_error(const Shape& f, double x, double m) {
     return SLOPE_FUZZ * size;
 }
 
-OUTLINED double stationary(
-    const Shape& f, double w, double g, double lam, double c, double low, double high) {
-    double at_low = lam * (low - c) + w * inner_slope(f, low) - g;
-    if (at_low >= 0.0) return low;
-    double at_high = lam * (high - c) + w * inner_slope(f, high) - g;
-    if (at_high <= 0.0) return high;
-    double x = 0.5 * (low + high);
-    int side = 0;
-    for (int k = 0; k < 60; ++k) {
-        const double m = w * inner_slope(f, x);
-        const double h = lam * (x - c) + m - g;
-        if (fabs(h) <= 1e-13 * (lam * fabs(x - c) + fabs(m) + fabs(g))) break;
-        if (h < 0.0) {
-            low = x;
-            at_low = h;
-            at_high *= side < 0 ? 0.5 : 1.0;
-            side = -1;
-        } else {
-            high = x;
-            at_high = h;
-            at_low *= side > 0 ? 0.5 : 1.0;
-            side = 1;
-        }
-        x = 0.5 * (low + high);
-        if (k % 4 != 3 && at_high - at_low < INF) {
-            const double step = low - at_low * ((high - low) / (at_high - at_low));
-            x = low < step && step < high ? step : x;
-        }
-        if (!(low < x && x < high)) break;
-    }
-    return x;
-}
-
-OUTLINED Support tangent(const Shape& f, double w, double q, double extra) {
-    const double m = inner_slope(f, q), v = value(f, q);
-    const double e = fabs(w) * (slope_error(f, q, m) + extra);
+OUTLINED Support tangent(const Shape& f, double w, double q, double slope_there, double extra) {
+    const double m = w * slope_there, v = value(f, q);
+    const double e = fabs(w) * (slope_error(f, q, slope_there) + extra);
     const double off = fabs(w) * value_error(f, q, v);
-    return Support{w * m, e + EPS * fabs(w * m), q, w * v, off + EPS * fabs(w * v)};
+    return Support{m, e + EPS * fabs(m), q, w * v, off + EPS * fabs(w * v)};
 }
 
-OUTLINED Support secant(const Shape& f, double w, double low, double high) {
-    const double s = value(f, low), t = value(f, high), wide = high - low;
+// `s` and `t` are the values at the ends.
+OUTLINED Support secant(
+    const Shape& f, double w, double low, double high, double s, double t) {
+    const double wide = high - low;
     const double m = wide > 0.0 ? w * ((t - s) / wide) : 0.0;
     const double v = smaller(w * s, w * t - m * wide);
     const double off = larger(value_error(f, low, s), value_error(f, high, t));
@@ -157,14 +101,39 @@ OUTLINED Floor quadratic(
     return Floor{bend + by.v + line - pull - error * (1.0 + 16 * EPS) - TINY, z};
 }
 
-__device__ inline Support support(
+// `box_floor` of numbers in its range and a box in the domain, with what is known of them.
+OUTLINED Floor floor_between(
     const Shape& f, double w, double g, double lam, double c, double low, double high,
-    double sign) {
-    if (sign == 2.0) return tangent(f, w, low, BEND * (high - low));
-    if (sign * w > 0.0 && low < high) {
-        return tangent(f, w, stationary(f, w, g, lam, c, low, high), 0.0);
+    double at_low, double at_high, double guess) {
+    double best = INF, z = low;
+    for (int k = 0; k < f.pieces.count; ++k) {
+        const double l = larger(low, f.pieces.start(k)), u = smaller(high, f.pieces.end(k));
+        // a part of one point is the end of a neighbour, unless it is the whole box
+        if (l > u || (l == u && low < high)) continue;
+        const double s = l == low ? at_low : value(f, l);
+        const double t = u == high ? at_high : value(f, u);
+        if (!is_finite(s) || !is_finite(t)) return Floor{-INF, l};
+        const double sign = f.pieces.sign(k);
+        const bool convex = sign * w > 0.0 && sign != 2.0;
+        Support by;
+        if (sign == 2.0) {
+            by = tangent(f, w, l, inner_slope(f, l), BEND * (u - l));
+        } else if (convex && l < u) {
+            double near = guess;
+            if (lam == 0.0 && !(l <= near && near <= u)) near = point_of_slope(f, g / w, l, u);
+            const Stationary found = stationary(f, w, g, lam, c, l, u, near);
+            by = tangent(f, w, found.z, found.slope, 0.0);
+        } else {
+            by = secant(f, w, l, u, s, t);
+        }
+        const Floor here = quadratic(lam, c, g, l, u, by, convex);
+        if (!(here.bound > -INF)) return Floor{-INF, l};
+        if (here.bound < best) {
+            best = here.bound;
+            z = here.z;
+        }
     }
-    return secant(f, w, low, high);
+    return Floor{best < INF ? best : -INF, z};
 }
 
 // `floor` of shapes.py, which C++ has given away.
@@ -179,20 +148,6 @@ OUTLINED Floor box_floor(
         return quadratic(lam, c, g, low, high, Support{0.0, 0.0, low, 0.0, 0.0}, false);
     }
     if (!f.pieces.hold(low, high)) return Floor{-INF, low};
-    double best = INF, z = low;
-    for (int k = 0; k < f.pieces.count; ++k) {
-        const double l = larger(low, f.pieces.start(k)), u = smaller(high, f.pieces.end(k));
-        // a part of one point is the end of a neighbour, unless it is the whole box
-        if (l > u || (l == u && low < high)) continue;
-        if (!is_finite(value(f, l)) || !is_finite(value(f, u))) return Floor{-INF, l};
-        const double sign = f.pieces.sign(k);
-        const Support by = support(f, w, g, lam, c, l, u, sign);
-        const Floor here = quadratic(lam, c, g, l, u, by, sign * w > 0.0 && sign != 2.0);
-        if (!(here.bound > -INF)) return Floor{-INF, l};
-        if (here.bound < best) {
-            best = here.bound;
-            z = here.z;
-        }
-    }
-    return Floor{best < INF ? best : -INF, z};
+    const double at_low = value(f, low), at_high = value(f, high);
+    return floor_between(f, w, g, lam, c, low, high, at_low, at_high, NOT_A_NUMBER);
 }
