@@ -48,7 +48,7 @@ def transposed(
     outputs = weight.shape[1] * math.prod(windows.stride)
     fast = rows.values.dtype is torch.float32 and outputs >= WIDE
     if fast or rows.values.requires_grad:
-        return _library(rows, weight, windows, groups, place.rows)
+        return _library(rows, weight, windows, groups, place.rows, plane)
     each = groups * taps * high * wide
     step = max(1, COLUMN_BYTES // max(8 * each, 1))
     buffer = rows.values.new_empty(each * min(step, count))
@@ -69,7 +69,9 @@ def transposed(
     return place.rows
 
 
-def _library(rows: Rows, weight: torch.Tensor, windows: Windows, groups: int, to: Rows) -> Rows:
+def _library(
+    rows: Rows, weight: torch.Tensor, windows: Windows, groups: int, to: Rows, plane: Plane
+) -> Rows:
     """The library's transposed convolution, onto the patches of ``to``.
 
     Several times as fast as a matrix product and additions, but for float32 only, and in an order
@@ -83,7 +85,7 @@ def _library(rows: Rows, weight: torch.Tensor, windows: Windows, groups: int, to
             rows.values, weight, stride=stride, groups=groups, dilation=dilation
         )
     if not to.whole:
-        return replace(to, values=out)
+        return replace(to, values=_cleared(out, to.origin, plane))
     (up, left), (high, wide) = windows.before, to.patch
     if rows.whole:
         widths = (-left, wide + left - out.shape[3], -up, high + up - out.shape[2])
@@ -127,6 +129,19 @@ def _receptive(rows: Rows, mass: torch.Tensor, windows: Windows, plane: Plane) -
     return _Receptive(first, Rows(values, mass, rows.owner, origin, whole))
 
 
+def _cleared(values: torch.Tensor, origin: torch.Tensor, plane: Plane) -> torch.Tensor:
+    """Values on patches, 0 off the plane: a product further back does not look where they lie."""
+    high, wide = values.shape[2:]
+    last = origin + torch.tensor((high, wide)) - torch.tensor(plane[1:])
+    across = torch.nonzero((origin < 0).any(dim=1) | (last > 0).any(dim=1)).reshape(-1)
+    if not len(across):
+        return values
+    on_plane = inside(origin[across], (high, wide), plane[1:])[:, None]
+    if len(across) == len(values):
+        return values * on_plane
+    return values.index_copy(0, across, values[across] * on_plane)
+
+
 def _fills(patch: tuple[int, ...], plane: Plane) -> bool:
     """Whether the whole plane is carried rather than the patch."""
     return patch[0] * patch[1] >= WHOLE * plane[1] * plane[2]
@@ -153,9 +168,5 @@ def single(
     values = kernels.flatten(1, 2)[which]
     mass = up(weight.abs().flatten(1).sum(dim=1))[channel]
     first = at * torch.tensor(windows.stride) - torch.tensor(windows.before)
-    on_plane = inside(first, windows.extent, plane[1:])
-    if not bool(on_plane.all()):
-        # a matrix product further back does not look where coefficients lie
-        values = values * on_plane[:, None]
-    found = Rows(values, mass, owner, first, False)
+    found = Rows(_cleared(values, first, plane), mass, owner, first, False)
     return found.spread(plane) if _fills(found.patch, plane) else found
