@@ -6,65 +6,24 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
 
 import torch
 
-from boundcert.bounds.backward import (
-    Carried,
-    Choices,
-    Linear,
-    blocks,
-    carry,
-    first_rows,
-)
+from boundcert.bounds.backward import Linear, first_rows
 from boundcert.bounds.clock import Clock
 from boundcert.bounds.form import Form
 from boundcert.bounds.kept import Kept
 from boundcert.bounds.prefix import LINEAR
 from boundcert.bounds.problem import Problem
-from boundcert.bounds.tune import tune
+from boundcert.bounds.sought import MARGINS, Sought, Start, bounds_on
 from boundcert.layers.activation import Elementwise
 from boundcert.layers.base import UNIT, Deviation, Layer
 from boundcert.layers.relaxation import Box, Relaxation, down
 from boundcert.layers.rows import Rows
 from boundcert.norms import Norm
 
-#: Stands for the margins among nodes whose rows' widths are kept.
-MARGINS = -1
-#: Rows to begin with, by node, and their rest.
-Start = tuple[dict[int, Rows], torch.Tensor]
 #: The box of a node at radii (B,), from the one that forms give.
 Ahead = Callable[[int, Box, torch.Tensor], Box]
-#: Bounds over the input from rows there; see :class:`boundcert.bounds.region.Region`.
-Concretise = Callable[[Rows, torch.Tensor, tuple[int, ...], torch.Tensor], Linear]
-
-
-class _Sought(NamedTuple):
-    """Rows that are to be bounded.
-
-    Attributes
-    ----------
-    node : whose entries they are, or :data:`MARGINS`.
-    first : some of them, in a precision.
-    point : (R,) their values at the samples.
-    owner : (R,) the samples.
-    entry : (R,) tells the rows of one sample apart.
-    """
-
-    node: int
-    first: Callable[[slice, torch.dtype], Start]
-    point: torch.Tensor
-    owner: torch.Tensor
-    entry: torch.Tensor
-    concretise: Concretise
-
-
-class _Bounded(NamedTuple):
-    """Bounds on rows, and the most coefficients that one had on the way."""
-
-    linear: Linear
-    widest: int
 
 
 @dataclass
@@ -290,7 +249,7 @@ class Frame:
 
         point = self.problem.values[node].flatten(1)[owner, index] * sign
         entry, concretise = 2 * index + found[:, 2], self.problem.region.concretise
-        bound = self._in_blocks(_Sought(node, first, point, owner, entry, concretise), steps)
+        bound = bounds_on(self, Sought(node, first, point, owner, entry, concretise), steps)
         self.forms[node].keep(found, bound)
         self.boxes[node] = self.boxes[node].meet(*self.forms[node].ends(self.eps))
 
@@ -312,53 +271,5 @@ class Frame:
 
         point = down(logits[owner, mine], -logits[owner, rival])
         concretise = self.problem.region.vanishing
-        sought = _Sought(MARGINS, first, point, owner, rival, concretise)
-        return self._in_blocks(sought, self.steps)
-
-    def _in_blocks(self, sought: _Sought, steps: int) -> Linear:
-        """:meth:`_bounded` of as many rows at a time as fit a block.
-
-        A frame that came as far as its margins is worth finishing, whatever the clock says.
-        """
-
-        def bounded(cut: slice) -> _Bounded:
-            if sought.node != MARGINS:
-                self.clock.check()
-            return self._bounded(sought, cut, steps)
-
-        like, widths = sought.point, self.problem.widths
-        bound = Linear(torch.empty_like(like), torch.empty_like(like))
-        for cut, part in blocks(len(like), bounded, widths.get(sought.node)):
-            bound.base[cut], bound.slope[cut] = part.linear.base, part.linear.slope
-            widths[sought.node] = max(widths.get(sought.node, 1), part.widest)
-        return bound
-
-    def _bounded(self, sought: _Sought, cut: slice, steps: int) -> _Bounded:
-        """Bounds on some of the rows.
-
-        With steps to tune, the better of the relaxations' own lines (or multipliers) and of the
-        lines that an ascent finds.
-        """
-        problem, owner, point = self.problem, sought.owner[cut], sought.point[cut]
-        eps = self.eps[owner]
-
-        def pull(precision: torch.dtype, choices: Choices | None) -> Carried:
-            start = sought.first(cut, precision)
-            places = (self.relaxations, self.boxes)
-            return carry(problem.network, *places, *start, choices, self.shortcuts)
-
-        def linear(found: Carried) -> Linear:
-            return sought.concretise(found.rows, down(point, found.rest), found.shape, eps)
-
-        plain = pull(self.precision, None)
-        bound = linear(plain)
-        if steps and not self.clock.short:
-            taped = lambda choices: pull(torch.float32, choices)  # noqa: E731
-            name = (sought.node, owner, sought.entry[cut])
-            begun = self.kept.begun(*name) if self.kept else None
-            choices = tune(taped, eps, problem.region, steps, begun)
-            if choices is not None:
-                bound = bound.better(linear(pull(self.precision, choices)), eps)
-                if self.kept:
-                    self.kept.keep(*name, choices.nodes)
-        return _Bounded(bound, plain.widest)
+        sought = Sought(MARGINS, first, point, owner, rival, concretise)
+        return bounds_on(self, sought, self.steps)
