@@ -87,7 +87,7 @@ def pull_ball(rows, owner, origin, table, square):
                     side = BELOW if v > 0.0 else ABOVE
                     base = BASE if v > 0.0 else BASE + 2
                     out[r, k, y, x] = v * e[base]
-                    if e[BASE] == e[BASE + 2] and e[BASE + 1] == e[BASE + 3]:
+                    if e[BASE] == e[BASE + 2]:
                         total += v * e[base + 1]
                         continue
                     plain += v * e[base + 1]

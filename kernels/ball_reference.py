@@ -56,12 +56,14 @@ _multiplier = search(_total)
 def pull_ball(
     rows: Array, owner: Array, origin: Array, table: Array, square: Array
 ) -> tuple[Array, Array, Array, Array]:
-    """As ``pull_lines``, where ‖δ‖₂² ≤ square over the entries of a sample.
+    """As ``pull_lines``, where ‖δ‖₂² ≤ square over the entries of a sample that are *bent*.
 
-    For slopes g and a multiplier λ ≥ 0, c·δ_out ≥ g·δ + Σ_i min_{δ_i in box} (½λδ_i² + c_iδ_out,i
-    − g_iδ_i) − ½λ·square. λ is searched row by row, the slope of an entry among that of the line
-    over the whole box, that on the sample's part, and their mean. Rows for which nothing beats
-    the lines over the whole box get those.
+    An entry is straight where the lines below and above the whole box have one slope: it takes
+    the line on its coefficient's side, and counts in no norm. Over the others, for slopes g and a
+    multiplier λ ≥ 0, c·δ_out ≥ g·δ + Σ_i min_{δ_i in box} (½λδ_i² + c_iδ_out,i − g_iδ_i) −
+    ½λ·square. λ is searched row by row, the slope of an entry among that of the line over the
+    whole box, that on the sample's part, and their mean. Rows for which nothing beats the lines
+    over the whole box get those.
 
     Parameters
     ----------
@@ -69,7 +71,7 @@ def pull_ball(
         belongs to the left part); slope and constant of the lines below on the left and on the
         right; of those above; of the lines below and above on the whole box. Constants are in
         terms of δ and δ_out, rounded outward.
-    square : (B,); inf: no ball.
+    square : (B,), of the bent entries; inf: no ball.
 
     Returns
     -------
@@ -88,9 +90,9 @@ def pull_ball(
         up = c > 0
         base = np.where(up[:, None], e[:, BASE : BASE + 2], e[:, BASE + 2 : BASE + 4])
         out[r, live] = (c * base[:, 0])[live]
-        tight = (e[:, BASE] == e[:, BASE + 2]) & (e[:, BASE + 1] == e[:, BASE + 3])
-        chosen = live & ~tight
-        total = np.sum(c[~live]) + np.sum((c * base[:, 1])[live & tight])
+        straight = e[:, BASE] == e[:, BASE + 2]
+        chosen = live & ~straight
+        total = np.sum(c[~live]) + np.sum((c * base[:, 1])[live & straight])
         plain = float(np.sum((c * base[:, 1])[chosen]))
         w = c[chosen]
         halves = np.where(up[:, None], e[:, BELOW : BELOW + 4], e[:, ABOVE : ABOVE + 4])

@@ -84,12 +84,10 @@ def pull_dual(rows, owner, origin, mix, multiplier, table, square):
                         continue
                     at = j + x
                     base = at + np.uint64(BASE) * plane
-                    two = np.uint64(2) * plane
-                    if flat[base] == flat[base + two] and (
-                        flat[base + plane] == flat[base + two + plane]
-                    ):
+                    above = base + np.uint64(2) * plane
+                    if flat[base] == flat[above]:
                         to[i + x] = c * flat[base]
-                        total += c * flat[base + plane]
+                        total += c * flat[(base if c > 0.0 else above) + plane]
                         norm += abs(np.float64(to[i + x]))
                         continue
                     entry = _entry(flat, at, plane, c > 0.0)
@@ -131,11 +129,10 @@ def dual_gradient(rows, owner, origin, mix, multiplier, table, square, out_grad,
                         continue
                     at = j + x
                     base = at + np.uint64(BASE) * plane
-                    two = np.uint64(2) * plane
-                    if flat[base] == flat[base + two] and (
-                        flat[base + plane] == flat[base + two + plane]
-                    ):
-                        to_row[i + x] = flat[base] * g + flat[base + plane] * weight
+                    above = base + np.uint64(2) * plane
+                    if flat[base] == flat[above]:
+                        const = flat[(base if c > 0.0 else above) + plane]
+                        to_row[i + x] = flat[base] * g + const * weight
                         continue
                     entry = _entry(flat, at, plane, c > 0.0)
                     slope, gain = _slope(chosen[i + x], entry[3], entry[5])

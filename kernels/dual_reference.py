@@ -20,8 +20,8 @@ def _columns(rows: Array, owner: Array, origin: Array, table: Array) -> list[Arr
     up = rows > 0
     halves = [np.where(up, planes[BELOW + k], planes[ABOVE + k]) for k in range(4)]
     whole = [np.where(up, planes[BASE + k], planes[BASE + 2 + k]) for k in range(2)]
-    tight = (planes[BASE] == planes[BASE + 2]) & (planes[BASE + 1] == planes[BASE + 3])
-    return [planes[LOW], planes[HIGH], planes[SPLIT], *halves, *whole, tight]
+    straight = planes[BASE] == planes[BASE + 2]
+    return [planes[LOW], planes[HIGH], planes[SPLIT], *halves, *whole, straight]
 
 
 def _slope(mix: Array, left: Array, right: Array) -> tuple[Array, Array]:
@@ -67,7 +67,7 @@ def pull_dual(
     """As ``pull_ball``, with slopes and multipliers that are given.
 
     For any g and λ > 0 (weak duality) c·δ_out ≥ g·δ + Σ_i min_{δ_i in box} (½λδ_i² + c_iδ_out,i −
-    g_iδ_i) − ½λ·square. Entries whose line over the whole box is exact keep it.
+    g_iδ_i) − ½λ·square over the bent entries; straight ones keep their lines over the whole box.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def pull_dual(
     Returns
     -------
     out, rest, mass : as for ``pull_ball``: ``out`` is the g that the rest was computed with, so
-        that rounding a slope costs nothing, but where lines are exact, whose constants pay for it
+        that rounding a slope costs nothing, but for straight entries, whose constants pay for it
         as for ``pull_lines``. Each term is off by less than 8·2⁻⁵² of what it adds up, and their
         sum by (entries + 8)·2⁻⁵².
     """
@@ -91,10 +91,10 @@ def pull_dual(
         for r, c in enumerate(rows):
             e, lam, budget = [x[r] for x in columns], float(multiplier[r]), float(square[owner[r]])
             live = (c != 0) & ~np.isnan(c)
-            tight = live & e[9]
+            straight = live & e[9]
             chosen = live & ~e[9]
-            out[r, tight] = (c * e[7])[tight]
-            total = float(np.sum(c[~live]) + np.sum((c * e[8])[tight]))
+            out[r, straight] = (c * e[7])[straight]
+            total = float(np.sum(c[~live]) + np.sum((c * e[8])[straight]))
             w, part = c[chosen].astype(np.float64), [x[chosen].astype(np.float64) for x in e[:9]]
             g = (w * slope[r][chosen]).astype(rows.dtype)
             out[r, chosen] = g
@@ -133,11 +133,11 @@ def dual_gradient(
         columns = _columns(rows, owner, origin, table)
         slope, gain = _slope(mix, columns[3], columns[5])
         _, at, line = _lowest(rows, rows * slope, lam, columns)
-        tight, live = columns[9], rows != 0
-        by_row = np.where(tight, columns[7] * out_grad + columns[8] * weight, 0.0)
-        by_row = np.where(tight, by_row, slope * out_grad + (line - slope * at) * weight)
-        by_mix = np.where(tight, 0.0, rows * gain * (out_grad - at * weight))
-        squares = np.where(live & ~tight, at * at, 0.0).sum(axis=(1, 2, 3), dtype=np.float64)
+        straight, live = columns[9], rows != 0
+        by_row = np.where(straight, columns[7] * out_grad + columns[8] * weight, 0.0)
+        by_row = np.where(straight, by_row, slope * out_grad + (line - slope * at) * weight)
+        by_mix = np.where(straight, 0.0, rows * gain * (out_grad - at * weight))
+        squares = np.where(live & ~straight, at * at, 0.0).sum(axis=(1, 2, 3), dtype=np.float64)
         by_row, by_mix = np.where(live, by_row, 0.0), np.where(live, by_mix, 0.0)
     by_multiplier = 0.5 * rest_grad * (squares - square[owner])
     return by_row.astype(rows.dtype), by_mix.astype(rows.dtype), by_multiplier

@@ -140,12 +140,12 @@ def ball_cases(seed: int) -> Iterator[Case]:
 
     value, steep = f(point), (f(high) - f(low)) / (high - low)
     cut = np.clip(0, low, high)
-    apart = [f(z) - value - steep * (z - point) for z in (low, high, cut)]
-    ends = [np.minimum.reduce(apart), np.maximum.reduce(apart)]
-    tight = (low >= 0) | (high <= 0)
-    ends = [np.where(tight, 0.0, end) for end in ends]
+    chord = (steep, f(low) + steep * (point - low) - value)
+    # on the other side of the chord one of the pieces, or where there is no kink the chord again
+    slope = np.where((low >= 0) | (high <= 0), steep, np.where(rng.random(shape) < 0.5, a, b))
+    piece = (slope, np.where(slope == steep, chord[1] - 1e-9, slope * point - value))
     halves = [np.full(shape, a), a * point - value, np.full(shape, b), b * point - value]
-    base = [steep, ends[0], steep, ends[1]]
+    base = [*piece, *chord] if b > a else [*chord, *piece]
     table = np.stack([low - point, high - point, cut - point, *halves, *halves, *base], axis=1)
     if seed % 3 == 1:
         rows[rng.random(rows.shape) < 0.02] = np.nan

@@ -111,21 +111,26 @@ def carry(
     rest: torch.Tensor,
     choices: Choices | None = None,
     shortcuts: Mapping[int, Relaxation] | None = None,
+    met: Mapping[int, list[Rows]] | None = None,
 ) -> Carried:
     """Rows of the input, and the rest, that bound the sum of the rows in ``start`` from below.
 
-    ``shortcuts`` take rows of a node straight to the input, where no other rows are left.
+    ``shortcuts`` take rows of a node straight to the input, where no other rows are left; ``met``
+    gathers the rows of some nodes on the way. A relaxation may leave its operands without rows.
 
     By induction backward over the nodes: Σ_k c_k·δ_k + rest only decreases when a layer's row is
     replaced by its relaxation. Where two branches meet, the sum of their coefficients is rounded
     once, at most 2⁻⁵³|c|·|δ|.
     """
     pending, widest = dict(start), 1
+    owner = next(iter(start.values())).owner
     for k in range(max(pending), 0, -1):
         rows = pending.pop(k, None)
         if rows is None:
             continue
         widest = max(widest, rows.values[0].numel())
+        if met and k in met:
+            met[k].append(rows)
         if shortcuts and k in shortcuts and not pending:
             (rows,), loss = shortcuts[k].below(rows)
             return Carried(rows, down(rest, loss), rows.values.shape[1:], widest)
@@ -138,6 +143,9 @@ def carry(
                 part, loss = joined(pending[i], part, network.nodes[i].shape, boxes[i])
                 rest = down(rest, loss)
             pending[i] = part
+    if 0 not in pending:
+        nothing = Rows.of(rest.new_zeros(len(rest), 1), owner, (1,))
+        return Carried(nothing, rest, (1,), widest)
     widest = max(widest, pending[0].values[0].numel())
     return Carried(pending[0], rest, network.input_shape, widest)
 

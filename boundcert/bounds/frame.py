@@ -16,7 +16,9 @@ from boundcert.bounds.kept import Kept
 from boundcert.bounds.prefix import LINEAR
 from boundcert.bounds.problem import Problem
 from boundcert.bounds.sought import MARGINS, Sought, Start, bounds_on
+from boundcert.bounds.spread import Source, Spread, opaque, spread_of
 from boundcert.layers.activation import Elementwise
+from boundcert.layers.ball import Ball
 from boundcert.layers.base import UNIT, Deviation, Layer
 from boundcert.layers.relaxation import Box, Relaxation, down
 from boundcert.layers.rows import Rows
@@ -34,6 +36,8 @@ class Frame:
     ----------
     boxes, relaxations : one a node.
     forms : bounds that a backward pass proved, by node; they hold at smaller radii, too.
+    spreads : 2-norms of activations' operands, by the activation; they hold at smaller radii, too.
+    sources : what rows leave at nonlinear nodes, for the spreads of later ones.
     ball : whether nodes' 2-norms are bounded, too, and relaxations make use of it.
     clock : when to give up.
     precision : of rows. In float32 a frame proves nothing: it scouts.
@@ -46,6 +50,8 @@ class Frame:
     boxes: list[Box] = field(default_factory=list)
     relaxations: list[Relaxation | None] = field(default_factory=list)
     forms: dict[int, Form] = field(default_factory=dict)
+    spreads: dict[int, Spread] = field(default_factory=dict)
+    sources: dict[int, Source] = field(default_factory=dict)
     ball: bool = False
     clock: Clock = field(default_factory=Clock)
     precision: torch.dtype = torch.float64
@@ -79,7 +85,17 @@ class Frame:
             The clock says so, looked at between blocks of rows.
         """
         clock = clock or Clock()
-        frame = cls(problem, eps, [], [None], {}, ball, clock, precision, steps, kept)
+        frame = cls(
+            problem,
+            eps,
+            [],
+            [None],
+            ball=ball,
+            clock=clock,
+            precision=precision,
+            steps=steps,
+            kept=kept,
+        )
         frame.boxes.append(frame._input())
         moves = bool((eps > 0).any())
         for k, node in enumerate(problem.network.nodes[1:], start=1):
@@ -94,13 +110,36 @@ class Frame:
             # what is loose even so is worth an ascent
             if steps and frame._refine(node.inputs, relaxation, steps=steps):
                 relaxation = node.layer.relax(frame._operands(k), value)
+            if ball:
+                relaxation = frame._spread_out(k, relaxation)
             frame.relaxations.append(relaxation)
             if k in problem.prefix.norms:
                 ends = problem.prefix.ends(k, problem.points[k], eps)
             else:
                 ends = node.layer.interval(*frame._operands(k))
             frame.boxes.append(frame._spread(k, Box(*ends, value)))
+            if ball and k not in frame.sources and not isinstance(node.layer, LINEAR):
+                frame.sources[k] = opaque(frame, k)
         return frame
+
+    def _spread_out(self, k: int, relaxation: Relaxation) -> Relaxation:
+        """The relaxation of node k with the 2-norm of what it is about."""
+        if not isinstance(relaxation, Ball):
+            return relaxation
+        self.clock.check()
+        found = spread_of(self, k, relaxation.bent)
+        if found is None:
+            return relaxation
+        self.spreads[k], self.sources[k] = found
+        return self._within(k, relaxation)
+
+    def _within(self, k: int, relaxation: Relaxation) -> Relaxation:
+        """The relaxation of node k with the spread that is known of its bent entries."""
+        if k not in self.spreads or not isinstance(relaxation, Ball):
+            return relaxation
+        known = self.spreads[k]
+        strange = (relaxation.bent & ~known.entries).flatten(1).any(dim=1)
+        return relaxation.within(torch.where(strange, torch.inf, known.at(self.eps)))
 
     def _spread(self, k: int, box: Box) -> Box:
         """The box with its spread: the layer's modulus of the operands' spreads."""
@@ -125,6 +164,8 @@ class Frame:
             boxes=[box.take(samples) for box in self.boxes],
             relaxations=[None] * len(self.relaxations),
             forms={k: form.take(samples) for k, form in self.forms.items()},
+            spreads={k: spread.take(samples) for k, spread in self.spreads.items()},
+            sources={},
             kept=None,
         )
         return part.tightened(part.eps)
@@ -144,6 +185,7 @@ class Frame:
             relaxation, linear = self.relaxations[k], isinstance(node.layer, LINEAR)
             if relaxation is None or not linear:
                 relaxation = node.layer.relax(frame._operands(k), problem.values[k])
+                relaxation = frame._within(k, relaxation)
             frame.relaxations.append(relaxation)
             box = frame._moved(k, node.layer, self)
             if ahead is not None:

@@ -14,6 +14,7 @@ from boundcert.kernels import backend
 from boundcert.layers.activation_table import ACTIVATIONS, Activation
 from boundcert.layers.ball import Ball
 from boundcert.layers.base import (
+    UNIT,
     Deviation,
     Emit,
     Ends,
@@ -193,6 +194,51 @@ class Elementwise(Layer):
             torch.from_numpy(table).reshape(shape[0], 12, *shape[1:]),
             torch.from_numpy(start).reshape(shape),
         )
+
+    def chords(self, box: Box) -> tuple[torch.Tensor, torch.Tensor]:
+        """Slopes of chords from the point into the box: middle and half range, (B, *shape) each.
+
+        A chord's slope is a mean of derivatives along it. Where the function is two straight
+        pieces, only a share t of the longest chord that crosses the kink lies beyond it, and the
+        slope is nearer to the own piece's than the other's by as much. A half range that is not
+        finite says nothing.
+        """
+        low, high = torch.minimum(box.low, box.point), torch.maximum(box.high, box.point)
+        least, most = self._derivatives(0.5 * low + 0.5 * high, 0.5 * high - 0.5 * low)
+        if self._kink is not None:
+            point, kink = box.point, torch.full_like(low, self._kink)
+            beyond = (point >= kink) & (high > kink)
+            own = self._derivatives(torch.where(beyond, high, low), torch.zeros_like(low))
+            share = torch.where(
+                beyond, (kink - low) / (point - low), (high - kink) / (high - point)
+            )
+            share = torch.where(beyond | (point < kink), share, 1.0) * (1 + 8 * UNIT)
+            # nothing lies beyond: 0/0, or less than nothing
+            share = share.nan_to_num(0.0, 1.0, 0.0).clamp(0.0, 1.0)
+            least, most = (a + share * (b - a) for a, b in zip(own, (least, most)))
+        middle = 0.5 * least + 0.5 * most
+        half = torch.maximum(most - middle, middle - least)
+        return middle, half + (least.abs() + most.abs()) * (8 * UNIT) * (half != 0)
+
+    def _derivatives(
+        self, point: torch.Tensor, reach: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Range of g' (B, *shape) over ``reach`` (B, *shape) about points."""
+        one, flat_a = np.ones(1), self._shape_arguments()[0]
+        a = np.tile(flat_a, len(point)) if flat_a.size > 1 else flat_a
+        ends = backend().activation_slopes(
+            self.rule.code,
+            1,
+            flat(point).reshape(1, -1),
+            flat(reach).reshape(-1) * (1 + 4 * UNIT),
+            one,
+            np.zeros(1),
+            a,
+            self._shape_arguments()[1],
+            self._zones(1),
+        )
+        low, high = (torch.from_numpy(end).reshape(point.shape) for end in ends)
+        return low, high
 
     def _lines(self, low: torch.Tensor, high: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Lines below and above over [low, high]: slope, constant, slope, constant."""

@@ -1,17 +1,22 @@
 """Elementwise relaxation over a box and a ball at once.
 
-A box forgets that the entries of δ cannot all be far out together: ‖δ‖₂ ≤ ρ. For any slopes g and
-multiplier λ ≥ 0 (weak duality; SDP-CROWN, arXiv 2506.06665, is the case without the box)
+A box forgets that the entries of δ cannot all be far out together: ‖δ‖₂ ≤ ρ over those that are
+bent, which have lines of different slopes below and above. For any slopes g and multiplier λ ≥ 0
+(weak duality; SDP-CROWN, arXiv 2506.06665, is the case without the box and of all entries)
 
     c·δ_out ≥ g·δ + Σ_i min_{δ_i in box} (½λδ_i² + c_i·δ_out,i − g_iδ_i) − ½λρ²,
 
-since ½λ(‖δ‖² − ρ²) ≤ 0. The box is cut in two, at the kink or at the sample, with lines below and
-above on each part; the inner minimum is then that of two parabolas.
+since ½λ(‖δ‖² − ρ²) ≤ 0. Straight entries take a line. The box is cut in two, at the kink or at
+the sample, with lines below and above on each part; the inner minimum is then that of two
+parabolas.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -36,7 +41,7 @@ class Ball(Lines):
 
     Parameters
     ----------
-    box : with the operand's spread ρ (B,).
+    box : with the spread ρ (B,) of the operand, over its bent entries at least.
     value : as for :class:`Lines`.
     lines : over the whole box, as for :class:`Lines`.
     cut : where the box is cut in two (B, *shape), inside the box.
@@ -56,21 +61,40 @@ class Ball(Lines):
         kink: float | None = None,
     ) -> None:
         super().__init__(box, value, lines, pencil, kink)
-        assert box.spread is not None
+        self.cut, self.left, self.right = cut, left, right
+
+    @cached_property
+    def table(self) -> np.ndarray:
+        """As the kernel ``pull_ball`` takes it."""
+        box, cut, left, right = self.box, self.cut, self.left, self.right
         # a cut that was rounded lets one part's lines be used a hair beyond it
         steep = torch.stack([part[k].abs() for part in (left, right) for k in (0, 2)]).amax(dim=0)
         hair = steep * (cut.abs() + box.point.abs()) * (4 * UNIT)
         halves = []
         for side, outward in ((0, -1.0), (2, 1.0)):
             for part in (left, right):
-                at = shifted(part[side], part[side + 1], box.point, value, self.far, outward)
+                at = shifted(part[side], part[side + 1], box.point, self.value, self.far, outward)
                 halves += [part[side], at + outward * hair]
         low, high = box.low - box.point, box.high - box.point
         ends = (low - low.abs() * NUDGE, high + high.abs() * NUDGE, cut - box.point)
         stacked = [*(planes(end) for end in ends), *(planes(h) for h in halves), *self.arguments]
-        self.table = np.ascontiguousarray(np.stack(stacked, axis=1))
+        return np.ascontiguousarray(np.stack(stacked, axis=1))
+
+    @cached_property
+    def square(self) -> np.ndarray:
+        """(B,) bounds on the sum of squares of the bent entries' deviations."""
+        box = self.box
+        assert box.spread is not None
         square = box.spread * box.spread * (1 + 8 * UNIT) + 1e-290
-        self.square = array(torch.where(square.isfinite(), square, torch.inf))
+        return array(torch.where(square.isfinite(), square, torch.inf))
+
+    def within(self, spread: torch.Tensor) -> Ball:
+        """The same for bent entries whose 2-norm is at most ``spread`` (B,), too."""
+        assert self.box.spread is not None
+        other = copy.copy(self)
+        other.box = replace(self.box, spread=torch.fmin(self.box.spread, spread))
+        other.__dict__.pop("square", None)
+        return other
 
     def below(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
         out, rest, mass, _ = self._searched(rows)

@@ -48,6 +48,12 @@ class Lines(Relaxation):
         self.gap, self.far = (torch.from_numpy(part).reshape(value.shape) for part in lines[4:])
         self.dust = dust(self.far)
 
+    @cached_property
+    def bent(self) -> torch.Tensor:
+        """Entries (B, *shape) whose lines below and above differ in slope."""
+        differ = torch.from_numpy(self.arguments[0] != self.arguments[2])
+        return differ.reshape(self.value.shape)
+
     def below(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
         out, rest = pulled(rows, self.arguments)
         return (out,), rest - self.dust[rows.owner]

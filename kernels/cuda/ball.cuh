@@ -8,10 +8,10 @@
 enum Column { LOW, HIGH, SPLIT, BELOW, ABOVE = 7, BASE = 11, COLUMNS = 15 };
 
 // One coefficient, the box of its δ and the lines on its side: left and right of the cut, whole.
-// Where the whole is tight, that is all there is to say, and the others are not read.
+// Where it is straight, with one slope below and above the whole, the others are not read.
 struct Entry {
     double c, low, high, split, left, left_at, right, right_at, base, base_at;
-    bool tight;
+    bool straight;
 };
 
 struct BallRow {
@@ -30,8 +30,8 @@ struct BallRow {
         const double above = column[(BASE + 2) * plane], above_at = column[(BASE + 3) * plane];
         t.base = t.c > 0.0 ? below : above;
         t.base_at = t.c > 0.0 ? below_at : above_at;
-        t.tight = below == above && below_at == above_at;
-        if (t.tight) return true;
+        t.straight = below == above;
+        if (t.straight) return true;
         const double* side = column + (t.c > 0.0 ? BELOW : ABOVE) * plane;
         t.low = column[LOW * plane];
         t.high = column[HIGH * plane];
@@ -46,7 +46,7 @@ struct BallRow {
     // Reads entry e. False where its line over the whole box is all there is to say: `c`, `base`
     // and `base_at` are set in any case, to c·(δ + 1) where c is 0 or not a number.
     __device__ bool open(i64 e, Entry& t) const {
-        if (read(e, t) && !is_nan(t.c)) return !t.tight;
+        if (read(e, t) && !is_nan(t.c)) return !t.straight;
         t.base = t.base_at = 1.0;
         return false;
     }

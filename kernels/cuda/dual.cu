@@ -80,7 +80,7 @@ KERNEL(dual_gradient, (const real* rows, const i64* owner, const i64* origin, co
         const i64 here = row * count + e;
         const bool live = mine.read(e, t);
         double to_row = 0.0, to_mix = 0.0;
-        if (live && t.tight) {
+        if (live && t.straight) {
             to_row = t.base * (double)out_grad[here] + t.base_at * weight;
         } else if (live) {
             const double back = (double)out_grad[here];

@@ -46,6 +46,11 @@ def assert_holds(frame: Frame, label: torch.Tensor, points: Iterable[torch.Tenso
             if box.spread is not None:
                 moved = Norm.L2.of_rows(value - box.point)
                 assert not bool((moved > box.spread * (1 + 1e-9) + 1e-290).any()), k
+        for k, spread in frame.spreads.items():
+            (operand,) = network.nodes[k].inputs
+            far = torch.where(spread.entries, values[operand] - frame.boxes[operand].point, 0.0)
+            room = 1e-12 * (values[operand].abs().flatten(1).amax(dim=1) + 1e-200)
+            assert not bool((Norm.L2.of_rows(far) > spread.at(frame.eps) * (1 + 1e-9) + room).any())
         z = values[-1].reshape(count, -1)
         apart = z.gather(1, label[:, None]) - z
         others = torch.arange(network.classes) != label[:, None]

@@ -1,0 +1,214 @@
+"""2-norms of deviations over entries of a node: what multipliers make use of.
+
+Layer moduli, multiplied up, bound the 2-norm of a deviation by the product of the layers' norms:
+far too much, for no input moves all layers the most. Here the layers are seen together. With
+every activation taken apart into a linear part and what is left of it (:mod:`centre`), the
+deviation of some entries of a node is exactly
+
+    δ = Σ_j M_j·e_j + r,    ‖e_j‖₂ ≤ η_j,
+
+a sum over *sources*: the input, what is left of each activation on the way, and layers that have
+no linear part at all. The M_j are rows carried back as for any bound, and the norm of the sum is
+bounded by :mod:`joint`. Everything is proportional to the radius, but for rounding.
+
+Rows carried through layers of :data:`LINEAR`, and to the input, lose nothing but rounding, which
+no more knows a sign than their coefficients do: with −c for c both coefficients and rest are the
+same but for the sign, so that −rest bounds what is lost either way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from boundcert.bounds.backward import blocks, carry, first_rows
+from boundcert.bounds.joint import Part, joint_norms
+from boundcert.bounds.prefix import LINEAR
+from boundcert.layers.activation import Elementwise
+from boundcert.layers.base import UNIT
+from boundcert.layers.centre import Centre, End
+from boundcert.layers.relaxation import Relaxation
+from boundcert.layers.rows import Rows
+from boundcert.norms import Norm
+
+if TYPE_CHECKING:
+    from boundcert.bounds.frame import Frame
+
+#: Bytes that the matrices of some samples may take together; one sample with more has none.
+MATRIX_BYTES = 2**28
+
+
+@dataclass(frozen=True)
+class Spread:
+    """‖δ over ``entries``‖₂ ≤ gain·s + rest on balls of radius s, where they hold.
+
+    That is, up to the radius of the frame; below ``floor``, where that is not 0, as at ``floor``.
+
+    Attributes
+    ----------
+    gain, rest, floor : (B,); inf where there is no bound.
+    entries : (B, *shape).
+    """
+
+    gain: torch.Tensor
+    rest: torch.Tensor
+    floor: torch.Tensor
+    entries: torch.Tensor
+
+    def at(self, eps: torch.Tensor) -> torch.Tensor:
+        """(B,) at radii eps."""
+        size = self.gain * torch.maximum(eps, self.floor)
+        return ((size + self.rest) * (1 + 4 * UNIT)).nan_to_num(torch.inf)
+
+    def take(self, samples: torch.Tensor) -> Spread:
+        """That of some samples."""
+        return Spread(*(x[samples] for x in (self.gain, self.rest, self.floor, self.entries)))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A node where rows leave something behind.
+
+    Attributes
+    ----------
+    part : what rows pass on.
+    left : bounds what they leave, and says over which entries that may differ from 0.
+    """
+
+    part: Relaxation
+    left: Spread
+
+
+def opaque(frame: Frame, node: int) -> Source:
+    """A node that rows do not pass. How its bound grows with the radius is not known."""
+    box = frame.boxes[node]
+    assert box.spread is not None
+    zero = torch.zeros_like(frame.eps)
+    # a frame that proves nothing may well take it to be proportional
+    floor = frame.eps if frame.precision is torch.float64 else zero
+    everywhere = torch.ones_like(box.point, dtype=torch.bool)
+    left = Spread(box.spread / frame.eps * (1 + 4 * UNIT), zero, floor, everywhere)
+    return Source(End(tuple(box.point.shape[1:])), left)
+
+
+def spread_of(frame: Frame, node: int, bent: torch.Tensor) -> tuple[Spread, Source] | None:
+    """Of an activation's operand the spread over ``bent`` entries (B, *shape); the source it is.
+
+    What the activation leaves is at most H times the deviation, entry by entry, so that both are
+    norms of the same rows, weighted. None where their matrices are too large.
+    """
+    problem = frame.problem
+    layer, (operand,) = problem.evaluation.layer(node), problem.network.nodes[node].inputs
+    assert isinstance(layer, Elementwise)
+    box = frame.boxes[operand]
+    part = Centre(box, *layer.chords(box), problem.evaluation.rounding(node, Norm.L2))
+    left = part.half != 0
+    wanted = (bent | left).flatten(1)
+    counts, fitting = wanted.sum(dim=1), MATRIX_BYTES // (8 * _width(frame, operand))
+    if int(counts.max()) > fitting:
+        return None
+    weights = torch.stack((bent.double(), part.half)).flatten(2)
+    found = torch.zeros(2, 3, len(counts), dtype=torch.float64)
+    for samples in _groups(counts, fitting):
+        met = _Met.of(frame, operand, wanted, samples)
+        for s in samples.tolist():
+            found[:, :, s] = met.norms(s, weights[:, s, wanted[s]], problem.norm)
+    of_bent, of_left = (
+        Spread(gain, rest, floor, x) for (gain, rest, floor), x in zip(found, (bent, left))
+    )
+    return of_bent, Source(part, of_left)
+
+
+def _width(frame: Frame, operand: int) -> int:
+    """Entries of all sources of a node together."""
+    nodes = frame.problem.network.nodes
+    return sum(torch.Size(nodes[j].shape).numel() for j in (0, *frame.sources) if j <= operand)
+
+
+def _groups(counts: torch.Tensor, most: int) -> Iterator[torch.Tensor]:
+    """Successive samples of no more than ``most`` rows together (one, if it alone has more)."""
+    start, total = 0, 0
+    for s, count in enumerate(counts.tolist()):
+        if total and total + count > most:
+            yield torch.arange(start, s)
+            start, total = s, 0
+        total += count
+    yield torch.arange(start, len(counts))
+
+
+class _Block(NamedTuple):
+    """A block of rows: what rounding cost them, and their coefficients (R, n) by source."""
+
+    rest: torch.Tensor
+    parts: dict[int, torch.Tensor]
+    widest: int
+
+
+@dataclass(frozen=True)
+class _Met:
+    """Rows for entries of some samples, and where they met sources.
+
+    Attributes
+    ----------
+    owner : (R,) in ascending order.
+    rest : (R,) what rounding may cost either way.
+    sources : coefficients (R, n) at a source, and what it leaves; ``None`` for the input.
+    """
+
+    owner: torch.Tensor
+    rest: torch.Tensor
+    sources: list[tuple[torch.Tensor, Spread | None]]
+
+    @classmethod
+    def of(cls, frame: Frame, node: int, wanted: torch.Tensor, samples: torch.Tensor) -> _Met:
+        """Rows of the ``wanted`` entries (B, n) of a node, of some samples."""
+        network, sources = frame.problem.network, frame.sources
+        nodes = network.nodes
+        ways = [sources[k].part if k in sources else way for k, way in enumerate(frame.relaxations)]
+        mine = torch.zeros_like(wanted)
+        mine[samples] = wanted[samples]
+        owner, index = torch.nonzero(mine, as_tuple=True)
+
+        def carried(cut: slice) -> _Block:
+            sign = torch.ones(len(index[cut]), dtype=frame.precision)
+            entries = (index[cut], owner[cut], sign)
+            if isinstance(nodes[node].layer, LINEAR) and node not in frame.shortcuts:
+                start, rest = first_rows(network, ways, frame.boxes, node, entries)
+            else:
+                start = {node: Rows.units(*entries, nodes[node].shape)}
+                rest = torch.zeros(len(sign), dtype=torch.float64)
+            met: dict[int, list[Rows]] = {k: [] for k in sources}
+            found = carry(network, ways, frame.boxes, start, rest, None, frame.shortcuts, met)
+            parts = {k: rows[0].flat(nodes[k].shape).flatten(1) for k, rows in met.items() if rows}
+            parts[0] = found.rows.flat(found.shape).flatten(1)
+            return _Block(found.rest, parts, found.widest)
+
+        found = [block for _, block in blocks(len(owner), carried)]
+        if not found:
+            return cls(owner, torch.zeros(0, dtype=torch.float64), [])
+        coefficients = {k: torch.cat([block.parts[k] for block in found]) for k in found[0].parts}
+        rest = -torch.cat([block.rest for block in found])
+        left = [(matrix, sources[k].left if k else None) for k, matrix in coefficients.items()]
+        return cls(owner, rest, left)
+
+    def norms(self, sample: int, weights: torch.Tensor, norm: Norm) -> torch.Tensor:
+        """Gain, rest and floor (K, 3) of one sample's entries with weights (K, m)."""
+        ends = torch.searchsorted(self.owner, torch.tensor([sample, sample + 1])).tolist()
+        mine = slice(*ends)
+        if not len(self.rest[mine]):
+            return torch.zeros(len(weights), 3, dtype=torch.float64)
+        parts = []
+        for matrix, left in self.sources:
+            rows = matrix[mine].double()
+            if left is None:
+                # ‖q‖₂ ≤ ‖q‖₁, and ‖q‖₂ ≤ √n‖q‖_∞
+                size = math.sqrt(rows.shape[1]) if norm is Norm.LINF else 1.0
+                parts.append(Part(rows, size * (1 + 4 * UNIT), 0.0, 0.0, first=True))
+                continue
+            gain, extra, floor = (float(x[sample]) for x in (left.gain, left.rest, left.floor))
+            parts.append(Part(rows[:, left.entries[sample].flatten()], gain, extra, floor))
+        return joint_norms(parts, weights, self.rest[mine], norm)
