@@ -137,9 +137,7 @@ class Frame:
         """The relaxation of node k with the spread that is known of its bent entries."""
         if k not in self.spreads or not isinstance(relaxation, Ball):
             return relaxation
-        known = self.spreads[k]
-        strange = (relaxation.bent & ~known.entries).flatten(1).any(dim=1)
-        return relaxation.within(torch.where(strange, torch.inf, known.at(self.eps)))
+        return relaxation.within(self.spreads[k].over(relaxation.bent, self.eps))
 
     def _spread(self, k: int, box: Box) -> Box:
         """The box with its spread: the layer's modulus of the operands' spreads."""

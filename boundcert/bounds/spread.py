@@ -46,17 +46,19 @@ MATRIX_BYTES = 2**28
 class Spread:
     """‖δ over ``entries``‖₂ ≤ gain·s + rest on balls of radius s, where they hold.
 
-    That is, up to the radius of the frame; below ``floor``, where that is not 0, as at ``floor``.
+    That is, up to ``radius``; below ``floor``, where that is not 0, as at ``floor``.
 
     Attributes
     ----------
     gain, rest, floor : (B,); inf where there is no bound.
+    radius : (B,) that of the frame.
     entries : (B, *shape).
     """
 
     gain: torch.Tensor
     rest: torch.Tensor
     floor: torch.Tensor
+    radius: torch.Tensor
     entries: torch.Tensor
 
     def at(self, eps: torch.Tensor) -> torch.Tensor:
@@ -64,9 +66,18 @@ class Spread:
         size = self.gain * torch.maximum(eps, self.floor)
         return ((size + self.rest) * (1 + 4 * UNIT)).nan_to_num(torch.inf)
 
+    def over(self, entries: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
+        """(B,) for other entries, at radii eps: no bound where they are not all among these.
+
+        Beyond the radius, where nothing is proved, some more do not matter.
+        """
+        more = (entries & ~self.entries).flatten(1).any(dim=1) & (eps <= self.radius)
+        return torch.where(more, torch.inf, self.at(eps))
+
     def take(self, samples: torch.Tensor) -> Spread:
         """That of some samples."""
-        return Spread(*(x[samples] for x in (self.gain, self.rest, self.floor, self.entries)))
+        parts = (self.gain, self.rest, self.floor, self.radius, self.entries)
+        return Spread(*(part[samples] for part in parts))
 
 
 @dataclass(frozen=True)
@@ -91,7 +102,8 @@ def opaque(frame: Frame, node: int) -> Source:
     # a frame that proves nothing may well take it to be proportional
     floor = frame.eps if frame.precision is torch.float64 else zero
     everywhere = torch.ones_like(box.point, dtype=torch.bool)
-    left = Spread(box.spread / frame.eps * (1 + 4 * UNIT), zero, floor, everywhere)
+    gain = box.spread / frame.eps * (1 + 4 * UNIT)
+    left = Spread(gain, zero, floor, frame.eps, everywhere)
     return Source(End(tuple(box.point.shape[1:])), left)
 
 
@@ -118,7 +130,8 @@ def spread_of(frame: Frame, node: int, bent: torch.Tensor) -> tuple[Spread, Sour
         for s in samples.tolist():
             found[:, :, s] = met.norms(s, weights[:, s, wanted[s]], problem.norm)
     of_bent, of_left = (
-        Spread(gain, rest, floor, x) for (gain, rest, floor), x in zip(found, (bent, left))
+        Spread(gain, rest, floor, frame.eps, x)
+        for (gain, rest, floor), x in zip(found, (bent, left))
     )
     return of_bent, Source(part, of_left)
 
@@ -203,7 +216,7 @@ class _Met:
             return torch.zeros(len(weights), 3, dtype=torch.float64)
         parts = []
         for matrix, left in self.sources:
-            rows = matrix[mine].double()
+            rows = matrix[mine]
             if left is None:
                 # ‖q‖₂ ≤ ‖q‖₁, and ‖q‖₂ ≤ √n‖q‖_∞
                 size = math.sqrt(rows.shape[1]) if norm is Norm.LINF else 1.0
