@@ -15,7 +15,7 @@ Array = NDArray[Any]
 EPS = 2.0**-52
 #: Columns of the table: the box of δ and where it is cut, lines below and above on both parts,
 #: lines below and above on the whole.
-LOW, HIGH, SPLIT, BELOW, ABOVE, BASE = 0, 1, 2, 3, 7, 11
+LOW, HIGH, SPLIT, BELOW, ABOVE, BASE, COLUMNS = 0, 1, 2, 3, 7, 11, 15
 
 
 def _piece(c: Array, g: Array, lam: float, line: Array, start: Array, end: Array) -> Array:

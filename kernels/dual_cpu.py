@@ -7,12 +7,9 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from .ball_reference import ABOVE, BASE, BELOW, EPS, HIGH, LOW, SPLIT
+from .ball_reference import ABOVE, BASE, BELOW, COLUMNS, EPS, HIGH, LOW, SPLIT
 from .pencil_cpu import _bounded
 from .rows_cpu import runs
-
-#: Planes of the table.
-COLUMNS = 15
 
 
 @njit(cache=True)
