@@ -142,8 +142,9 @@ def ball_cases(seed: int) -> Iterator[Case]:
     cut = np.clip(0, low, high)
     chord = (steep, f(low) + steep * (point - low) - value)
     # on the other side of the chord one of the pieces, or where there is no kink the chord again
-    slope = np.where((low >= 0) | (high <= 0), steep, np.where(rng.random(shape) < 0.5, a, b))
-    piece = (slope, np.where(slope == steep, chord[1] - 1e-9, slope * point - value))
+    straight, outward = (low >= 0) | (high <= 0), -1e-9 if b > a else 1e-9
+    slope = np.where(straight, steep, np.where(rng.random(shape) < 0.5, a, b))
+    piece = (slope, np.where(straight, chord[1] + outward, slope * point - value))
     halves = [np.full(shape, a), a * point - value, np.full(shape, b), b * point - value]
     base = [*piece, *chord] if b > a else [*chord, *piece]
     table = np.stack([low - point, high - point, cut - point, *halves, *halves, *base], axis=1)
