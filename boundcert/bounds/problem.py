@@ -30,7 +30,7 @@ class Problem:
     evaluation : the network evaluated at the samples.
     points : boxes of the prefix' exact values at the samples.
     widths : how many coefficients rows of a node had on their way, as far as seen: a hint.
-    room : bytes that may be kept from one frame to the next.
+    room : bytes that may be kept from one frame to the next, and that matrices of rows may take.
     """
 
     network: Network

@@ -38,9 +38,6 @@ from boundcert.norms import Norm
 if TYPE_CHECKING:
     from boundcert.bounds.frame import Frame
 
-#: Bytes that the matrices of some samples may take together; one sample with more has none.
-MATRIX_BYTES = 2**28
-
 
 @dataclass(frozen=True)
 class Spread:
@@ -120,7 +117,7 @@ def spread_of(frame: Frame, node: int, bent: torch.Tensor) -> tuple[Spread, Sour
     part = Centre(box, *layer.chords(box), problem.evaluation.rounding(node, Norm.L2))
     left = part.half != 0
     wanted = (bent | left).flatten(1)
-    counts, fitting = wanted.sum(dim=1), MATRIX_BYTES // (8 * _width(frame, operand))
+    counts, fitting = wanted.sum(dim=1), problem.room // (8 * _width(frame, operand))
     if int(counts.max()) > fitting:
         return None
     weights = torch.stack((bent.double(), part.half)).flatten(2)
