@@ -10,7 +10,7 @@ from numba import njit, prange
 from .ball_reference import EPS
 from .maximum_reference import LEAST, MOST, PEAK
 from .multiplier import search
-from .rows_cpu import span
+from .rows_cpu import ANY_ORDER, span
 
 
 @njit(cache=True, inline="always")
@@ -44,15 +44,47 @@ def cost(a, lam, window):
     return 2 * a * far + lam * far * far
 
 
-@njit(cache=True, error_model="numpy")
-def _total(lam, count, weight, plain, boxes, peak, square):
-    total = -0.5 * lam * square
+@njit(cache=True, fastmath=ANY_ORDER, error_model="numpy")
+def _total(lam, count, weight, plain, entries, own, least, square):
+    """The bound of all windows, one entry of each after another: in vector instructions."""
+    inverse, half = 1.0 / lam, 0.5 * lam
+    least[:count] = math.inf
+    for j in range(entries.shape[0]):
+        gap, low, high = entries[j, 0], entries[j, 1], entries[j, 2]
+        for i in range(count):
+            a = weight[i]
+            at = a * inverse
+            at = low[i] if at < low[i] else at
+            at = high[i] if at > high[i] else at
+            term = a * gap[i] + (half * at - a) * at
+            least[i] = term if term < least[i] else least[i]
+    total = -half * square
     for i in range(count):
-        total += max(plain[i], floor(weight[i], lam, boxes[i], peak[i])[0])
+        a = weight[i]
+        at = -a * inverse
+        at = own[0, i] if at < own[0, i] else at
+        at = own[1, i] if at > own[1, i] else at
+        value = (half * at + a) * at + least[i]
+        value = 0.0 if value > 0.0 else value
+        total += value if value > plain[i] else plain[i]
     return total
 
 
 _multiplier = search(_total)
+
+
+@njit(cache=True)
+def _gathered(window, peak, count, entries, own):
+    """The numbers of a window in their places; False: it bounds nothing, and keeps its line."""
+    for j in range(window.shape[0]):
+        gap, low, high = window[j]
+        # min and max would lose a nan
+        if not (abs(low) < math.inf and abs(high) < math.inf and gap == gap):
+            return False
+        entries[j, 0, count] = math.inf if j == peak else gap
+        entries[j, 1, count], entries[j, 2, count] = low, high
+    own[0, count], own[1, count] = window[peak, 1], window[peak, 2]
+    return True
 
 
 @njit(cache=True, parallel=True)
@@ -60,15 +92,15 @@ def pull_maximum(rows, owner, origin, taps, lines, windows, square):
     tap, out = np.zeros(rows.shape, dtype=np.int64), np.zeros_like(rows)
     rest, mass = np.empty(rows.shape[0]), np.empty(rows.shape[0])
     multiplier = np.zeros(rows.shape[0])
-    height, width, entries = windows.shape[2], windows.shape[3], windows.shape[4]
+    height, width = windows.shape[2], windows.shape[3]
     for r in prange(rows.shape[0]):
         s, top, left = owner[r], origin[r, 0], origin[r, 1]
         y0, y1 = span(top, rows.shape[2], height)
         x0, x1 = span(left, rows.shape[3], width)
         most = rows.shape[1] * (y1 - y0) * (x1 - x0)
-        weight, plain = np.empty(most), np.empty(most)
-        boxes, peak = np.empty((most, entries, 3)), np.empty(most, dtype=np.int64)
-        place = np.empty(most, dtype=np.int64)
+        weight, plain, least = np.empty(most), np.empty(most), np.empty(most)
+        entries, own = np.empty((windows.shape[4], 3, most)), np.empty((2, most))
+        place = np.empty((most, 3), dtype=np.int64)
         count, total, bound, length = 0, 0.0, 0.0, 0.0
         for k in range(rows.shape[1]):
             for y in range(y0, y1):
@@ -82,31 +114,35 @@ def pull_maximum(rows, owner, origin, taps, lines, windows, square):
                         continue
                     tap[r, k, y, x] = taps[s, MOST, k, v, u]
                     out[r, k, y, x] = c * lines[s, 1, k, v, u]
-                    weight[count], plain[count] = -c, c * lines[s, 2, k, v, u]
-                    boxes[count], peak[count] = windows[s, k, v, u], taps[s, PEAK, k, v, u]
-                    place[count] = (k * rows.shape[2] + y) * rows.shape[3] + x
-                    bound += plain[count]
+                    line, peak = c * lines[s, 2, k, v, u], taps[s, PEAK, k, v, u]
                     length += c * c
+                    if not _gathered(windows[s, k, v, u], peak, count, entries, own):
+                        total += line
+                        continue
+                    weight[count], plain[count] = -c, line
+                    place[count, 0], place[count, 1], place[count, 2] = k, y, x
+                    bound += line
                     count += 1
-        given = (count, weight, plain, boxes, peak, square[s])
+        given = (count, weight, plain, entries, own, least, square[s])
         lam = _multiplier(given, bound, length, square[s])
         if lam > 0.0:
             found, size = -0.5 * lam * square[s], 0.5 * lam * square[s]
             for i in range(count):
-                value = floor(weight[i], lam, boxes[i], peak[i])[0]
+                k, y, x = place[i]
+                window, peak = windows[s, k, top + y, left + x], taps[s, PEAK, k, top + y, left + x]
+                value = floor(weight[i], lam, window, peak)[0]
                 taken = value > plain[i]
                 found += value if taken else plain[i]
-                size += cost(weight[i], lam, boxes[i]) if taken else abs(plain[i])
+                size += cost(weight[i], lam, window) if taken else abs(plain[i])
+                least[i] = 1.0 if taken else 0.0
             found -= size * (count + 64) * 2 * EPS
             if found > bound:
                 bound, multiplier[r] = found, lam
-                to_tap, to_out = tap[r].reshape(-1), out[r].reshape(-1)
                 for i in range(count):
-                    if floor(weight[i], lam, boxes[i], peak[i])[0] > plain[i]:
-                        at = place[i]
-                        k, y = at // (rows.shape[2] * rows.shape[3]), at // rows.shape[3]
-                        v, u = top + y % rows.shape[2], left + at % rows.shape[3]
-                        to_tap[at], to_out[at] = taps[s, PEAK, k, v, u], -weight[i]
+                    if least[i] == 1.0:
+                        k, y, x = place[i]
+                        tap[r, k, y, x] = taps[s, PEAK, k, top + y, left + x]
+                        out[r, k, y, x] = -weight[i]
         rest[r], size = total + bound, 0.0
         for c in out[r].reshape(-1):
             size += abs(c)

@@ -18,7 +18,6 @@ from boundcert.bounds.problem import Problem
 from boundcert.bounds.sought import MARGINS, Sought, Start, bounds_on
 from boundcert.bounds.spread import Source, Spread, opaque, spread_of
 from boundcert.layers.activation import Elementwise
-from boundcert.layers.ball import Ball
 from boundcert.layers.base import UNIT, Deviation, Layer
 from boundcert.layers.relaxation import Box, Relaxation, down
 from boundcert.layers.rows import Rows
@@ -124,18 +123,20 @@ class Frame:
 
     def _spread_out(self, k: int, relaxation: Relaxation) -> Relaxation:
         """The relaxation of node k with the 2-norm of what it is about."""
-        if not isinstance(relaxation, Ball):
+        if relaxation.bent is None:
             return relaxation
         self.clock.check()
         found = spread_of(self, k, relaxation.bent)
         if found is None:
             return relaxation
-        self.spreads[k], self.sources[k] = found
+        self.spreads[k], source = found
+        if source is not None:
+            self.sources[k] = source
         return self._within(k, relaxation)
 
     def _within(self, k: int, relaxation: Relaxation) -> Relaxation:
         """The relaxation of node k with the spread that is known of its bent entries."""
-        if k not in self.spreads or not isinstance(relaxation, Ball):
+        if k not in self.spreads or relaxation.bent is None:
             return relaxation
         return relaxation.within(self.spreads[k].over(relaxation.bent, self.eps))
 

@@ -38,6 +38,9 @@ from boundcert.norms import Norm
 if TYPE_CHECKING:
     from boundcert.bounds.frame import Frame
 
+#: Most products of numbers that the norm of one sample's matrix may take.
+MOST_PRODUCTS = 10**10
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -104,33 +107,39 @@ def opaque(frame: Frame, node: int) -> Source:
     return Source(End(tuple(box.point.shape[1:])), left)
 
 
-def spread_of(frame: Frame, node: int, bent: torch.Tensor) -> tuple[Spread, Source] | None:
-    """Of an activation's operand the spread over ``bent`` entries (B, *shape); the source it is.
+def spread_of(frame: Frame, node: int, bent: torch.Tensor) -> tuple[Spread, Source | None] | None:
+    """Of a node's one operand the spread over ``bent`` entries (B, *shape); the source it is.
 
-    What the activation leaves is at most H times the deviation, entry by entry, so that both are
+    What an activation leaves is at most H times the deviation, entry by entry, so that both are
     norms of the same rows, weighted. None where their matrices are too large.
     """
     problem = frame.problem
     layer, (operand,) = problem.evaluation.layer(node), problem.network.nodes[node].inputs
-    assert isinstance(layer, Elementwise)
+    if not isinstance(layer, Elementwise):
+        found = _spreads(frame, operand, bent.double()[None])
+        return None if found is None else (found[0], None)
     box = frame.boxes[operand]
     part = Centre(box, *layer.chords(box), problem.evaluation.rounding(node, Norm.L2))
-    left = part.half != 0
-    wanted = (bent | left).flatten(1)
-    counts, fitting = wanted.sum(dim=1), problem.room // (8 * _width(frame, operand))
-    if int(counts.max()) > fitting:
+    found = _spreads(frame, operand, torch.stack((bent.double(), part.half)))
+    return None if found is None else (found[0], Source(part, found[1]))
+
+
+def _spreads(frame: Frame, operand: int, weights: torch.Tensor) -> list[Spread] | None:
+    """Spreads of a node's entries times weights (K, B, *shape), over those that are not 0."""
+    problem, entries = frame.problem, weights != 0
+    wanted, flat = entries.any(dim=0).flatten(1), weights.flatten(2)
+    counts, width = wanted.sum(dim=1), _width(frame, operand)
+    most, fitting = int(counts.max()), problem.room // (8 * width)
+    if most > fitting or most * most * width > MOST_PRODUCTS:
         return None
-    weights = torch.stack((bent.double(), part.half)).flatten(2)
-    found = torch.zeros(2, 3, len(counts), dtype=torch.float64)
+    found = torch.zeros(len(weights), 3, len(counts), dtype=torch.float64)
     for samples in _groups(counts, fitting):
         met = _Met.of(frame, operand, wanted, samples)
         for s in samples.tolist():
-            found[:, :, s] = met.norms(s, weights[:, s, wanted[s]], problem.norm)
-    of_bent, of_left = (
-        Spread(gain, rest, floor, frame.eps, x)
-        for (gain, rest, floor), x in zip(found, (bent, left))
-    )
-    return of_bent, Source(part, of_left)
+            found[:, :, s] = met.norms(s, flat[:, s, wanted[s]], problem.norm)
+    return [
+        Spread(gain, rest, floor, frame.eps, x) for (gain, rest, floor), x in zip(found, entries)
+    ]
 
 
 def _width(frame: Frame, operand: int) -> int:

@@ -89,7 +89,6 @@ class Ball(Lines):
         return array(torch.where(square.isfinite(), square, torch.inf))
 
     def within(self, spread: torch.Tensor) -> Ball:
-        """The same for bent entries whose 2-norm is at most ``spread`` (B,), too."""
         assert self.box.spread is not None
         other = copy.copy(self)
         other.box = replace(self.box, spread=torch.fmin(self.box.spread, spread))

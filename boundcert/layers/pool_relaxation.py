@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cached_property
 
 import numpy as np
@@ -23,8 +24,10 @@ from boundcert.layers.windows import Windows
 class WindowMaximum(Relaxation):
     """max_j z_j over windows of boxes: the lines of the kernel ``window_lines``, proved there.
 
-    Where the operand's 2-norm is bounded, too, windows may take the dual bound of the kernel
-    ``pull_maximum`` instead; an ascent moves the multipliers of rows that do.
+    Where the operand's 2-norm is bounded, too, over its bent entries at least, windows may take the
+    dual bound of the kernel ``pull_maximum`` instead; an ascent moves the multipliers of rows that
+    do. Where the line above is the entry itself it is exact, as its slope of 1 tells: it is
+    (top − level)/(top − bottom) elsewhere, level > bottom.
 
     Parameters
     ----------
@@ -48,11 +51,8 @@ class WindowMaximum(Relaxation):
         self.size = box.low[0].numel() // self.channels
         self._tables: dict[tuple[int, int], torch.Tensor] = {}
         self.box, self.value, self.windows, self.table = box, value, windows, table
-        self.square: np.ndarray | None = None
-        if box.spread is not None:
-            # an entry counts as often as it sits in windows
-            square = box.spread * box.spread * (overlap * (1 + 8 * UNIT)) + 1e-290
-            self.square = array(torch.where(square.isfinite(), square, torch.inf))
+        self.overlap = overlap
+        self.square = None if box.spread is None else self._square(box.spread)
         ends = (array(x.reshape(samples, -1, self.size)) for x in (box.low, box.high, box.point))
         at = array(value.reshape(samples, -1, count))
         taps, lines, marks, far = backend().window_lines(*ends, at, array(table))
@@ -63,6 +63,29 @@ class WindowMaximum(Relaxation):
         deviation = torch.from_numpy(far)
         share = largest(deviation) * gamma(overlap + 8)
         self.loss = Loss.of(share, deviation * self.size)
+
+    def _square(self, spread: torch.Tensor) -> np.ndarray:
+        """(B,) bounds on squares added up over windows: entries count as often as they are in."""
+        square = spread * spread * (self.overlap * (1 + 8 * UNIT)) + 1e-290
+        return array(torch.where(square.isfinite(), square, torch.inf))
+
+    @cached_property
+    def bent(self) -> torch.Tensor:
+        """The entries of windows whose lines are not exact."""
+        crooked = torch.from_numpy(self._lines[:, 1] != 1.0).reshape(
+            -1, self.channels, len(self.table)
+        )
+        found = crooked.new_zeros(*crooked.shape[:2], self.size + 1)
+        for column in self.table.T:
+            # windows of one shape start at different places: no entry is twice in a column
+            found[:, :, column] |= crooked
+        return found[:, :, : self.size].reshape(-1, *self.shape_in)
+
+    def within(self, spread: torch.Tensor) -> WindowMaximum:
+        assert self.square is not None
+        other = copy.copy(self)
+        other.square = np.minimum(self.square, self._square(spread))
+        return other
 
     def below(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
         if self.square is None:
@@ -173,7 +196,12 @@ class WindowMaximum(Relaxation):
         point, value = self._entries(self.box.point, -torch.inf), self.value
         gap = value.reshape(*point.shape[:-1], 1) - point
         apart = [self._entries(end - self.box.point, 0.0) for end in (self.box.low, self.box.high)]
-        ends = [end + sign * end.abs() * NUDGE for end, sign in zip(apart, (-1, 1))]
+        # what has no end bounds nothing: windows with exact lines keep these, and are in no ball
+        exact = torch.from_numpy(self._lines[:, 1] == 1.0).reshape(*point.shape[:-1], 1)
+        ends = [
+            torch.where(exact, sign * torch.inf, end + sign * end.abs() * NUDGE)
+            for end, sign in zip(apart, (-1, 1))
+        ]
         plane = plane_of(self.shape)
         return array(torch.stack((gap, *ends), dim=-1).reshape(len(value), *plane, -1, 3))
 

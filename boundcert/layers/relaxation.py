@@ -154,6 +154,15 @@ class Relaxation(ABC):
         """:meth:`below` with what was chosen for these rows."""
         raise NotImplementedError
 
+    @property
+    def bent(self) -> torch.Tensor | None:
+        """Entries (B, *shape) of the operand of which :meth:`within` wants the 2-norm, if any."""
+        return None
+
+    def within(self, spread: torch.Tensor) -> Relaxation:
+        """The same for bent entries whose 2-norm is at most ``spread`` (B,), too."""
+        return self
+
     def loose(self) -> tuple[torch.Tensor | None, ...]:
         """For each operand the entries (B, *shape) whose tighter bounds would help; None: none."""
         return (None,)

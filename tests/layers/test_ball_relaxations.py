@@ -23,7 +23,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from layer_cases import Case
 
-from boundcert.layers.ball import Ball
 from boundcert.layers.base import Layer, numel
 from boundcert.layers.relaxation import Box
 from boundcert.layers.rows import Rows
@@ -95,8 +94,8 @@ def test_relaxation_over_a_ball_holds(
         c.reshape(-1, *shape),
         part.flat(tuple(box.point.shape[1:])).reshape(-1, *box.point.shape[1:]),
     )
-    each, every = box.take(owner), torch.ones_like(box.point, dtype=torch.bool)
-    bent = (relaxation.bent if isinstance(relaxation, Ball) else every)[owner]
+    assert relaxation.bent is not None
+    each, bent = box.take(owner), relaxation.bent[owner]
     for kind in range(4):
         (start,) = inside(rng, (each,), kind)
         delta = within(each, bent, start - each.point)
