@@ -262,9 +262,8 @@ class Frame:
                 wanted = wanted.any(dim=-1, keepdim=True).expand_as(wanted)
             done = self._tighten(inputs[0], wanted, steps)
             if done:
-                self.relaxations[node] = layer.relax(
-                    self._operands(node), self.problem.values[node]
-                )
+                relaxation = layer.relax(self._operands(node), self.problem.values[node])
+                self.relaxations[node] = self._within(node, relaxation)
                 self.boxes[node] = self.boxes[node].meet(*layer.interval(*self._operands(node)))
             return done
         if node not in self.forms:

@@ -15,6 +15,8 @@ from boundcert.norms import Norm
 LEAST_SHARE = 1e-3
 #: An estimate of a norm grows by so much to what would be proved of it, about.
 ESTIMATED = 1 + 5e-4
+#: What does not shrink with the radius may be so much; more is no bound.
+MOST_REST = 1e100
 
 
 class Part(NamedTuple):
@@ -31,7 +33,10 @@ class Part(NamedTuple):
 
 
 class _Scaled(NamedTuple):
-    """X = gain·M (m, n) over a power of two: XXᵀ, its rows' squares, n, itself if it is first."""
+    """X (m, n), gain·M with every row divided by a power of two: XXᵀ, its rows' squares, n.
+
+    And X itself where it is the first.
+    """
 
     gram: torch.Tensor
     squares: torch.Tensor
@@ -53,6 +58,9 @@ def joint_norms(
     ‖w∘M_j‖_F·rest_j, is added up. Over balls of norm 1 the perturbation is in the convex hull of
     the axes, where its own part is a column, and the others follow apart.
 
+    Rows, and weights times what rows were divided by, are scaled by powers of two to about 1, so
+    that squares which underflow are nothing beside others of the same sum.
+
     Parameters
     ----------
     parts : in float32, nothing is proved: a guide for where to prove something.
@@ -62,38 +70,83 @@ def joint_norms(
     infinite = torch.full((len(weights), 3), torch.inf, dtype=torch.float64)
     parts = [part for part in parts if bool((part.rows != 0).any())]
     known = bool(rest.isfinite().all()) and all(
-        math.isfinite(part.gain) and bool(part.rows.isfinite().all()) for part in parts
+        math.isfinite(part.gain) and part.rest < MOST_REST and bool(part.rows.isfinite().all())
+        for part in parts
     )
     if not known:
         return infinite
-    top = max((float(part.rows.abs().max()) * part.gain for part in parts), default=0.0)
-    scale = 2.0 ** math.floor(math.log2(top)) if 0.0 < top < math.inf else 1.0
-    floor = max((part.floor for part in parts), default=0.0)
-    scaled = [_scaled(part, scale) for part in parts]
+    exponents = _exponents(parts, rest)
+    scaled = [_scaled(part, exponents) for part in parts]
     proves = all(part.rows.dtype is torch.float64 for part in parts)
+    floor = max((part.floor for part in parts), default=0.0)
     result = []
     for weight in weights:
-        gain = _gain(scaled, weight, proves)
+        ready, exponent = _balanced(weight, exponents)
+        gain = _gain(scaled, ready, proves)
         if norm is Norm.L1 and any(part.first is not None for part in scaled):
-            gain = min(gain, _by_columns(scaled, weight, proves))
-        lost = float(torch.linalg.vector_norm(weight * rest))
-        for part in (part for part in parts if part.rest):
-            lost += float(torch.linalg.vector_norm(weight[:, None] * part.rows)) * part.rest
-        # sums of squares of no more than so many terms; those that underflow are in 1e-140
-        inflation = 1 + 2 * gamma(sum(part.rows.numel() for part in parts) + 64)
-        result.append([gain * scale * (1 + 4 * UNIT), lost * inflation + 1e-140, floor])
+            gain = min(gain, _by_columns(scaled, ready, proves))
+        lost = _length(weight * rest)
+        for part in parts:
+            lost += _length(weight[:, None] * part.rows) * part.rest if part.rest else 0.0
+        # the last summand is for what underflows
+        whole = _ldexp(gain, exponent) * (1 + 4 * UNIT) + 1e-300
+        result.append([whole, lost * (1 + 8 * UNIT) + 1e-140, floor])
     found = torch.tensor(result, dtype=torch.float64)
     return torch.where(found.isnan().any(dim=1, keepdim=True), infinite, found)
 
 
-def _scaled(part: Part, scale: float) -> _Scaled:
-    rows = part.rows * (part.gain / scale)
+def _length(values: torch.Tensor) -> float:
+    """At least the 2-norm of all entries, but for those that underflow."""
+    top = float(values.abs().max()) if values.numel() else 0.0
+    if not 0.0 < top < math.inf:
+        return top
+    size = float(torch.linalg.vector_norm(values.double() / top))
+    return top * size * (1 + 2 * gamma(values.numel() + 32))
+
+
+def _exponents(parts: list[Part], rest: torch.Tensor) -> torch.Tensor:
+    """(m,) of the powers of two that rows of all parts together are divided by."""
+    tops = [part.rows.abs().amax(dim=1).double().log2() + _log2(part.gain) for part in parts]
+    most = torch.stack([torch.full_like(rest, -torch.inf), *tops]).amax(dim=0)
+    return torch.where(most.isfinite(), most.floor(), 0.0)
+
+
+def _log2(x: float) -> float:
+    return math.log2(x) if x > 0 else -math.inf
+
+
+def _scaled(part: Part, exponents: torch.Tensor) -> _Scaled:
+    mantissa, power = math.frexp(part.gain)
+    shift = power - exponents[:, None]
+    # a power of two may be out of range where its halves are not
+    half = torch.exp2((0.5 * shift).floor())
+    factors = (half, torch.exp2(shift - (0.5 * shift).floor()))
+    rows = part.rows * mantissa * factors[0].to(part.rows.dtype) * factors[1].to(part.rows.dtype)
     gram, squares = rows @ rows.T, rows.square().sum(dim=1, dtype=torch.float64)
     return _Scaled(gram.double(), squares, rows.shape[1], rows if part.first else None)
 
 
+def _balanced(weight: torch.Tensor, exponents: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """Weights times the powers of two, scaled by a power of two to 1 at most; its exponent."""
+    mantissa, power = torch.frexp(weight)
+    sizes = torch.where(mantissa > 0, power + exponents, -torch.inf)
+    most = float(sizes.max()) if len(sizes) else -math.inf
+    if not math.isfinite(most):
+        return torch.zeros_like(weight), 0.0
+    return mantissa * torch.exp2((sizes - most).clamp(min=-1000.0)) * (sizes > -torch.inf), most
+
+
+def _ldexp(x: float, exponent: float) -> float:
+    """x·2^exponent, whatever comes of it."""
+    half = exponent // 2
+    try:
+        return x * 2.0**half * 2.0 ** (exponent - half)
+    except OverflowError:
+        return math.inf
+
+
 def _gain(parts: list[_Scaled], weight: torch.Tensor, proves: bool) -> float:
-    """The gain in units of the scale.
+    """The gain of scaled parts with scaled weights.
 
     Computed entries are sums of ``terms`` products, weighted and added up: off by at most γ of
     what their magnitudes come to, a matrix whose 2-norm is no more than the trace.

@@ -64,7 +64,7 @@ class Spread:
     def at(self, eps: torch.Tensor) -> torch.Tensor:
         """(B,) at radii eps."""
         size = self.gain * torch.maximum(eps, self.floor)
-        return ((size + self.rest) * (1 + 4 * UNIT)).nan_to_num(torch.inf)
+        return ((size + self.rest) * (1 + 4 * UNIT)).nan_to_num(torch.inf, torch.inf)
 
     def over(self, entries: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
         """(B,) for other entries, at radii eps: no bound where they are not all among these.

@@ -15,7 +15,10 @@ from network_factory import random_network, relu_mlp, smooth_mlp
 from boundcert.bounds.frame import Frame
 from boundcert.bounds.joint import Part, joint_norms
 from boundcert.bounds.prefix import LINEAR
+from boundcert.bounds.spread import Spread
 from boundcert.layers.centre import Centre
+from boundcert.layers.relaxation import Box
+from boundcert.layers.rows import Rows
 from boundcert.network.graph import Network
 from boundcert.norms import Norm
 from examples import examples
@@ -122,11 +125,13 @@ def test_deep_networks_spread_far_less_than_layer_by_layer(seed: int) -> None:
     seed=seeds,
     scale=st.sampled_from([1e-160, 1e-30, 1.0, 1e30, 1e160]),
     weight=st.sampled_from([1e-140, 1.0, 1e9]),
+    extra=st.sampled_from([0.0, 1e-3]),
     norm=norms,
 )
 def test_sums_of_images_stay_in_their_bound(
-    seed: int, scale: float, weight: float, norm: Norm
+    seed: int, scale: float, weight: float, extra: float, norm: Norm
 ) -> None:
+    """At radius 1 sources are as long as gain and rest together say."""
     rng = np.random.default_rng(seed)
     count, rows = int(rng.integers(1, 4)), int(rng.integers(1, 7))
     gains = np.exp(rng.standard_normal(count) * 3)
@@ -138,14 +143,16 @@ def test_sums_of_images_stay_in_their_bound(
         for _ in range(count)
     ]
     parts = [
-        Part(m, float(g), 0.0, 0.0, first=k == 0) for k, (m, g) in enumerate(zip(matrices, gains))
+        Part(m, float(g), extra * float(g) * (k > 0), 0.0, first=k == 0)
+        for k, (m, g) in enumerate(zip(matrices, gains))
     ]
     w = torch.from_numpy(rng.random((2, rows)) * weight)
     rest = torch.from_numpy(rng.random(rows) * scale * 1e-3)
     bound = joint_norms(parts, w, rest, norm)
     for k in range(2):
-        lost = w[k] * rest
-        assert float(bound[k, 1]) >= float(torch.linalg.vector_norm(lost)) * (1 - 1e-12)
+        top = float((w[k] * rest).max())
+        lost = float(torch.linalg.vector_norm(w[k] * rest / top)) * top if top else 0.0
+        assert float(bound[k, 1]) >= lost * (1 - 1e-12)
         ready = [w[k][:, None] / weight * m / scale for m in matrices]
         u = torch.from_numpy(rng.standard_normal(rows))
         for _ in range(20):
@@ -154,13 +161,72 @@ def test_sums_of_images_stay_in_their_bound(
                 axis = torch.zeros_like(moves[0])
                 axis[moves[0].abs().argmax()] = 1.0
                 moves[0] = axis * torch.sign(moves[0])
-            moves = [g * v / v.norm().clamp(min=1e-300) for g, v in zip(gains, moves)]
+            most = [part.gain + part.rest for part in parts]
+            moves = [g * v / v.norm().clamp(min=1e-300) for g, v in zip(most, moves)]
             total = sum(m @ v for m, v in zip(ready, moves))
             size = float(total.norm()) * weight * scale
-            assert size <= float(bound[k, 0]) * (1 + 1e-9) + 1e-290
+            assert size <= float(bound[k, :2].sum()) * (1 + 1e-9) + 1e-290
             u = total + 1e-300
         if count == 1 and norm is not Norm.L1:
             assert size >= float(bound[k, 0]) * (1 - 0.05) - 1e-130 * scale
+
+
+@pytest.mark.parametrize(
+    ("rows", "gains", "weight", "least"),
+    [
+        ([[[1.0], [1e-163]]], [1.0], [0.0, 1e30], 1e-133),
+        ([[[1.0], [1e-163]]], [1.0], [0.0, 1e100], 1e-63),
+        ([[[1.0], [1e-163]]], [1.0], [0.0, 1e163], 1.0),
+        ([[[1e150], [0.0]], [[0.0], [1e300]]], [1.0, 1e-200], [0.0, 1.0], 1e100),
+        ([[[1e-300], [0.0]], [[0.0], [1e-300]]], [1.0, 1e290], [1e290, 1e-5], 1e-10),
+    ],
+)
+def test_small_rows_do_not_get_lost_beside_large_ones(rows, gains, weight, least) -> None:  # type: ignore[no-untyped-def]
+    parts = [Part(torch.tensor(m, dtype=torch.float64), g, 0.0, 0.0) for m, g in zip(rows, gains)]
+    w = torch.tensor([weight], dtype=torch.float64)
+    gain = float(joint_norms(parts, w, torch.zeros(2, dtype=torch.float64), Norm.L2)[0, 0])
+    assert least * (1 - 1e-12) <= gain <= least * 1.5
+
+
+def test_what_does_not_shrink_is_not_lost_beside_what_does() -> None:
+    part = Part(torch.tensor([[1.0], [1e-170]], dtype=torch.float64), 0.0, 1e40, 0.0)
+    w, nothing = (
+        torch.tensor([[0.0, 1.0]], dtype=torch.float64),
+        torch.zeros(2, dtype=torch.float64),
+    )
+    assert float(joint_norms([part], w, nothing, Norm.L2)[0, 1]) >= 1e-130
+
+
+def spread(gain: float, rest: float, floor: float) -> Spread:
+    numbers = (torch.tensor([x], dtype=torch.float64) for x in (gain, rest, floor, 2.0))
+    return Spread(*numbers, torch.tensor([[True, False]]))
+
+
+def test_spreads_keep_what_does_not_shrink() -> None:
+    found = spread(1.0, 2.0, 0.5)
+    radii = [torch.tensor([x], dtype=torch.float64) for x in (0.1, 1.0)]
+    assert float(found.at(radii[0])) >= 2.5 and float(found.at(radii[1])) >= 3.0
+    for nothing in (torch.nan, torch.inf):
+        assert float(spread(nothing, 0.0, 0.0).at(radii[0])) == torch.inf
+
+
+def test_spreads_say_nothing_of_other_entries() -> None:
+    """Up to their radius; beyond it nothing is proved in any case."""
+    found, more = spread(1.0, 0.0, 0.0), torch.tensor([[True, True]])
+    inside, beyond = (torch.tensor([x], dtype=torch.float64) for x in (2.0, 2.5))
+    assert float(found.over(more, inside)) == torch.inf
+    assert float(found.over(more, beyond)) == float(found.at(beyond))
+    assert float(found.over(~more, inside)) == float(found.at(inside))
+
+
+def test_linear_parts_pay_for_the_error_of_the_value() -> None:
+    """c·δ_out − (cC)·δ is as much as the value at the sample is off."""
+    zero = torch.zeros(1, 3, dtype=torch.float64)
+    part = Centre(Box(zero - 1, zero + 1, zero), zero + 1, zero, torch.full((1,), 1e-3))
+    _, rest = part.below(
+        Rows.of(torch.tensor([[1.0, -2.0, 0.5]]).double(), torch.zeros(1).long(), (3,))
+    )
+    assert float(-rest) >= 3.5e-3
 
 
 def test_what_is_no_number_bounds_nothing() -> None:
@@ -169,7 +235,7 @@ def test_what_is_no_number_bounds_nothing() -> None:
         assert bool(torch.isinf(joint_norms([part], one, one[0], Norm.L2)[0]).all())
     found = joint_norms([Part(rows, 1.0, 0.0, 0.0)], one, one[0] * np.nan, Norm.L2)
     assert bool(torch.isinf(found[0]).all())
-    assert float(joint_norms([], one, one[0] * 0, Norm.L2)[0, 0]) == 0.0
+    assert float(joint_norms([], one, one[0] * 0, Norm.L2)[0, 0]) < 1e-290
 
 
 @pytest.mark.parametrize("case", [c for c in CHOSEN if elementwise(c)], ids=lambda c: c.name)
