@@ -19,6 +19,8 @@ from boundcert.norms import Norm
 #: A frame is the last when what it proves comes so close to its root; a scout, when its root lies
 #: so close to its radius: the root's error is a small fraction of that.
 GAP, SCOUTED = 5e-4, 1.2e-2
+#: With multipliers, where an ascent comes next, this close will do.
+GAP_DUAL = 2e-3
 #: A frame that is to prove a root is built at this share of it: the first look at its margins then
 #: succeeds.
 PROVED = 1.0 - 1.5e-4
@@ -139,6 +141,7 @@ class _Search:
         proves, tuned = precision is torch.float64, self.rung.steps > 0
         enclosure = Enclosure(guess, BEYOND)
         share = PROVED if proves and not tuned else 1.0
+        gap = GAP_DUAL if self.rung.ball and not tuned else GAP
         for turn in range(MOST_FRAMES):
             if not len(rows) or (turn and clock.over):
                 break
@@ -159,7 +162,7 @@ class _Search:
                 between = self.best[rows] ** (1 - BACK) * eps**BACK
                 root = torch.where(root > self.best[rows], root, between)
             elif proves:
-                met = (root > 0) & (self.best[rows] >= root * (1 - GAP))
+                met = (root > 0) & (self.best[rows] >= root * (1 - gap))
             else:
                 met = (root <= eps * (1 + SCOUTED)) & (root >= eps * (1 - SCOUTED))
             if tuned or not proves:
