@@ -9,7 +9,8 @@ deviation of some entries of a node is exactly
 
 a sum over *sources*: the input, what is left of each activation on the way, and layers that have
 no linear part at all. The M_j are rows carried back as for any bound, and the norm of the sum is
-bounded by :mod:`joint`. Everything is proportional to the radius, but for rounding.
+bounded by :mod:`joint`. Everything is proportional to the radius, but for rounding and for what
+layers without a linear part leave.
 
 Rows carried through layers of :data:`LINEAR`, and to the input, lose nothing but rounding, which
 no more knows a sign than their coefficients do: with −c for c both coefficients and rest are the

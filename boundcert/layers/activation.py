@@ -220,8 +220,8 @@ class Elementwise(Layer):
         half = torch.maximum(most - middle, middle - least)
         half = half + (least.abs() + most.abs()) * (8 * UNIT) * (half != 0)
         curved = self._shape_arguments()[2][:, 2]
-        # a derivative near 0 is off by its summands' rounding, which are of size 1
-        return middle, half if curved.size and not curved.any() else half + 1e-14
+        # a derivative near 0 is off by the rounding of its summands, which are of size 1
+        return middle, half if curved.size and not curved.any() else half + 1e-15
 
     def _derivatives(
         self, point: torch.Tensor, reach: torch.Tensor

@@ -8,7 +8,7 @@ from boundcert.layers.base import UNIT
 from boundcert.layers.relaxation import Box, Loss, Relaxation, largest
 from boundcert.layers.rows import Rows
 
-#: A half range of slopes that is this share of their middle, or less, is rounding.
+#: A half range of slopes up to this, or up to this share of their middle, counts as rounding.
 STRAIGHT = 1e-14
 
 
@@ -19,7 +19,7 @@ class Centre(Relaxation):
     and the greatest of all chords from p over the box, C ± H. So δ_out = C·δ + e + r with
     |e_i| ≤ H_i|δ_i| and r = g(p) − v, the error of the value computed at the sample, ‖r‖_∞ ≤
     ``error``. For every row |c·δ_out − (cC)·δ − c·e| ≤ −rest: the computed cC is off by at most
-    2⁻⁵³|cC|, which acts on |δ|. Where H is no more than rounding it is part of the rest, too.
+    2⁻⁵³|cC|, which acts on |δ|. Where H is hardly more than rounding it is part of the rest, too.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class Centre(Relaxation):
         self, box: Box, centre: torch.Tensor, half: torch.Tensor, error: torch.Tensor
     ) -> None:
         super().__init__(tuple(centre.shape[1:]))
-        straight = half <= STRAIGHT * centre.abs()
+        straight = half <= STRAIGHT * centre.abs().clamp(min=1.0)
         self.centre, self.half = centre, torch.where(straight, 0.0, half)
         most = centre.abs() * (2 * UNIT) + torch.where(straight, half, 0.0)
         share = largest(most * box.deviation) + error
