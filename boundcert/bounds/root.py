@@ -19,8 +19,8 @@ from boundcert.norms import Norm
 #: A frame is the last when what it proves comes so close to its root; a scout, when its root lies
 #: so close to its radius: the root's error is a small fraction of that.
 GAP, SCOUTED = 5e-4, 1.2e-2
-#: With multipliers, where an ascent comes next, this close will do.
-GAP_DUAL = 2e-3
+#: With multipliers, where an ascent comes next, as close as a search need be will do.
+GAP_DUAL = 1e-3
 #: A frame that is to prove a root is built at this share of it: the first look at its margins then
 #: succeeds.
 PROVED = 1.0 - 1.5e-4
