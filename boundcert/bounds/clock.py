@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from boundcert.kernels.compiling import compiling
+
 
 class OutOfTime(Exception):
     """The time is used up; what was begun is given up, what is proved stays."""
@@ -11,6 +13,8 @@ class OutOfTime(Exception):
 
 class Clock:
     """Counts from its making; ``seconds`` None: as much time as it needs.
+
+    Time that kernels take to be compiled, when they are first used on a machine, does not count.
 
     Attributes
     ----------
@@ -20,13 +24,13 @@ class Clock:
     """
 
     def __init__(self, seconds: float | None = None) -> None:
-        self.start, self.seconds = time.monotonic(), seconds
+        self.start, self.seconds = time.monotonic() - compiling(), seconds
         self.step = self.frame = self.reserve = 0.0
 
     @property
     def elapsed(self) -> float:
         """Seconds since the start."""
-        return time.monotonic() - self.start
+        return time.monotonic() - compiling() - self.start
 
     @property
     def over(self) -> bool:
