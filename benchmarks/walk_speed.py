@@ -29,7 +29,7 @@ def main() -> None:
     rows = network.prepare(x)
 
     start = time.perf_counter()
-    ready = Prepared(network, options.norm, "walk")
+    ready = Prepared(network, options.norm, "walk", semantics="exact")
     ready(rows[: next(chunks(network, len(rows)))[1]])
     setup = time.perf_counter() - start
 

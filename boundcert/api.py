@@ -10,6 +10,7 @@ import torch
 
 from boundcert.attacks import AttackResult
 from boundcert.attacks import attack as run_attacks
+from boundcert.bounds.deployed import SEMANTICS
 from boundcert.bounds.methods import Limits, Stage
 from boundcert.bracketer import Bracket, Bracketer
 from boundcert.clip import Clip
@@ -26,7 +27,8 @@ class Radii:
     Attributes
     ----------
     lower : (N,) radii in the units of the data. Certified if ``certified``: no perturbation of
-        smaller norm changes the class of the network in exact arithmetic. 0: nothing is proved.
+        smaller norm changes the class of the network that ``semantics`` names. 0: nothing is
+        proved.
     predicted : (N,) int64, the class each radius keeps.
     kappa : (N, stages) how far the value in front of each stage may be moved without changing
         the class; column 0 is the input, the last the distance at the affine head.
@@ -34,6 +36,7 @@ class Radii:
     rungs : N names of the methods that proved them: rungs of the ladder that ``method`` climbs.
     norm, method, certified : what was asked for.
     clip : the range that perturbed inputs stay in, None where they may be anything.
+    semantics : ``"deployed"`` or ``"exact"``.
     """
 
     lower: np.ndarray
@@ -45,6 +48,7 @@ class Radii:
     method: str
     certified: bool
     clip: tuple[float, float] | None = None
+    semantics: str = SEMANTICS[0]
 
 
 def certify(
@@ -56,6 +60,7 @@ def certify(
     device: str = "cpu",
     limits: Limits | None = None,
     clip: Sequence[float] | None = None,
+    semantics: str = SEMANTICS[0],
     progress: Callable[[int], None] | None = None,
 ) -> Radii:
     """Lower bounds on the smallest perturbation that changes the class of each sample.
@@ -72,6 +77,9 @@ def certify(
     clip : (low, high), the data's own range: perturbed inputs stay in it, entry by entry, in the
         units of ``x``. The radii then say that no input of the range nearer than that has another
         class: at least what holds without a range.
+    semantics : ``"deployed"``: the network as a runtime evaluates it in the model's own precision,
+        in any order (:mod:`boundcert.layers.arithmetic` says what is assumed of it); ``"exact"``:
+        the function of real numbers. A method that is no certificate knows no difference.
     progress : called with the number of samples done after each chunk.
 
     Raises
@@ -79,11 +87,11 @@ def certify(
     RefusedInput
         The samples do not fit the network, are not finite, or lie outside ``clip``.
     UsageError
-        Unknown norm, method or device, a method that does not know the norm, or a ``clip`` that
-        is no range.
+        Unknown norm, method, device or semantics, a method that does not know the norm, or a
+        ``clip`` that is no range.
     """
     box = Clip.of(clip)
-    bounder = Prepared(network, norm, method, device, limits, box)
+    bounder = Prepared(network, norm, method, device, limits, box, semantics)
     rows = _samples(network, x, box)
     parts = [bounder(rows[a:b], progress) for a, b in chunks(network, len(rows))]
     width = len(bounder.stages)
@@ -97,6 +105,7 @@ def certify(
         method,
         bounder.certified,
         None if box is None else (box.low, box.high),
+        semantics,
     )
 
 
@@ -156,6 +165,7 @@ def brackets(
     device: str = "cpu",
     limits: Limits | None = None,
     clip: Sequence[float] | None = None,
+    semantics: str = SEMANTICS[0],
 ) -> Iterator[list[Bracket]]:
     """Brackets of samples, a chunk at a time, in order.
 
@@ -168,11 +178,12 @@ def brackets(
     Raises
     ------
     ViolatedCertificate
-        A confirmed attack lies below a certified radius and the exact network agrees with it.
+        A confirmed attack lies below a certified radius (and the exact network agrees with it
+        where the certificate is about that).
         Its ``bracket`` attribute holds the sample, ``others`` the rest of its chunk.
     """
     box = Clip.of(clip)
-    bracketer = Bracketer(network, norm, method, attacks, device, limits, box)
+    bracketer = Bracketer(network, norm, method, attacks, device, limits, box, semantics)
     rows = _samples(network, x, box, indices)
     places = list(range(len(rows))) if indices is None else list(indices)
     for start, end in chunks(network, len(rows)):

@@ -10,6 +10,7 @@ import torch
 
 from boundcert.attacks import attack as run_attacks
 from boundcert.attacks.registry import get_attack
+from boundcert.bounds.deployed import SEMANTICS
 from boundcert.bounds.methods import Limits, Stage
 from boundcert.clip import Clip
 from boundcert.errors import ViolatedCertificate
@@ -63,15 +64,16 @@ class Bracketer:
         device: str = "cpu",
         limits: Limits | None = None,
         clip: Clip | None = None,
+        semantics: str = SEMANTICS[0],
     ) -> None:
         for name in attacks:
             get_attack(name)
         self.norm = Norm.of(norm)
-        self.attacks, self.clip = tuple(attacks), clip
+        self.attacks, self.clip, self.semantics = tuple(attacks), clip, semantics
         self.device = usable_device(device)
         self.prepared: Prepared | None = None
         if method is not None:
-            self.prepared = Prepared(network, norm, method, device, limits, clip)
+            self.prepared = Prepared(network, norm, method, device, limits, clip, semantics)
         on_device = network if self.device.type == "cpu" else network.to(self.device)
         self.network = on_device if self.prepared is None else self.prepared.network
         self.runtime = Runtime(network.source, network.input_shape)
@@ -138,12 +140,14 @@ class Bracketer:
         return found.upper, list(found.attack), found.points
 
     def _changes(self, bracket: Bracket, label: int) -> bool:
-        """Whether the exact network, too, leaves its class at the attacked point.
+        """Whether the network that the certificate is about leaves its class at the attacked point.
 
-        The certificate is about exact arithmetic. Where the exact network keeps its class, the
-        runtime's rounding moved the decision, and the sample counts as not certified; where it
-        does not, the certificate is false.
+        The deployed one does: onnxruntime says so. Where the certificate is about the exact
+        network and that keeps its class, the runtime's rounding moved the decision, and the sample
+        counts as not certified; where it does not, the certificate is false.
         """
+        if self.semantics == "deployed":
+            return True
         assert bracket.point is not None
         point = torch.from_numpy(bracket.point.astype(np.float64))[None].to(self.device)
         with torch.no_grad():

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from boundcert.bounds.methods import Bounder, Limits, Stage, method
+from boundcert.bounds.deployed import SEMANTICS, check_semantics
+from boundcert.bounds.methods import About, Bounder, Limits, Stage, method
 from boundcert.bounds.propagate import Evaluation
 from boundcert.clip import Clip
 from boundcert.errors import UsageError
 from boundcert.layers.base import numel
 from boundcert.network.graph import Network
+from boundcert.network.precision import arithmetic_of
 from boundcert.norms import Norm
 
 #: Memory that the values of one chunk may take, in bytes.
@@ -41,14 +43,18 @@ class Prepared:
         device: str = "cpu",
         limits: Limits | None = None,
         clip: Clip | None = None,
+        semantics: str = SEMANTICS[0],
     ) -> None:
-        entry = method(name)
+        entry, deployed = method(name), check_semantics(semantics) == "deployed"
         self.norm = Norm.of(norm)
         self.certified = entry.certified
         self.device = usable_device(device)
         self.network = network if self.device.type == "cpu" else network.to(self.device)
         with torch.no_grad():
-            self.bounder: Bounder = entry.prepare(self.network, self.norm, limits or Limits(), clip)
+            about = About(clip, arithmetic_of(network.source) if deployed else None)
+            self.bounder: Bounder = entry.prepare(
+                self.network, self.norm, limits or Limits(), about
+            )
 
     @property
     def stages(self) -> tuple[Stage, ...]:

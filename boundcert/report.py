@@ -71,6 +71,8 @@ def title_of(run: Run) -> str:
         name = f"attacked upper bounds, {region}"
     elif run.certified:
         name = f"certified brackets, {region}, method {run.method}"
+        if run.semantics != "deployed":
+            name += f", {run.semantics} arithmetic"
     else:
         name = f"NOT A CERTIFICATE: method {run.method}, {region}"
     return f"{name}: {run.model}" + ("" if run.data == run.model else f" on {run.data}")

@@ -14,6 +14,7 @@ import numpy as np
 
 from boundcert import __version__
 from boundcert.attacks.registry import get_attack
+from boundcert.bounds.deployed import check_semantics
 from boundcert.bounds.methods import Limits, Stage, method
 from boundcert.bracketer import Bracket, Bracketer
 from boundcert.certificates import (
@@ -135,6 +136,7 @@ def _check(request: Request, out: Path | None, resume: bool) -> None:
         get_attack(name)
     _limits(request)
     Clip.of(request.clip)
+    check_semantics(request.semantics)
     if request.method is not None:
         method(request.method)
     elif not request.attacks:
@@ -238,6 +240,7 @@ def _describe(request: Request, network: Network, data: DataSet, places: list[in
         std=options.std,
         range=options.range,
         clip=request.clip,
+        semantics=request.semantics,
         input=options.input,
         output=options.output,
         input_shape=options.input_shape,
@@ -269,6 +272,7 @@ def _bound(
         request.device,
         _limits(request),
         Clip.of(request.clip),
+        request.semantics,
     )
     stages = bracketer.stages if request.layers else ()
     labels = [None] * len(places) if data.y is None else data.y.tolist()

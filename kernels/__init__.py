@@ -46,6 +46,7 @@ NAMES = (
     "shift_lines",
     "slope_remainder",
     "taylor_recursion",
+    "weigh",
     "window_lines",
 )
 

@@ -50,6 +50,15 @@ class RowCalls(Tools):
         self._run(module, "scale", len(values), count, *args)
         return out, mass
 
+    def weigh(self, rows: Array, owner: Array, origin: Array, weight: Array) -> Array:
+        """See :func:`rows_reference.weigh`."""
+        module, (values, weight) = self._rows(rows, weight)
+        owner, origin = self._integers(owner, origin)
+        out, shape = self._empty(len(values)), (*values.shape[1:], len(weight), *weight.shape[2:])
+        args = (values, owner, origin, weight, out, *shape)
+        self._run(module, "weigh", len(values), values[:1].size, *args)
+        return out
+
     def dual_norm(self, rows: Array, origin: Array, plane: tuple[int, int], q: float) -> Array:
         """See :func:`rows_reference.dual_norm`."""
         module, (values,) = self._rows(rows)

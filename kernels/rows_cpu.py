@@ -93,6 +93,27 @@ def scale(rows, owner, origin, weight):
 
 
 @njit(cache=True, parallel=True, fastmath=ANY_ORDER)
+def weigh(rows, owner, origin, weight):
+    out = np.empty(rows.shape[0])
+    samples, channels, height, width = weight.shape
+    factor = weight.reshape(-1)
+    for r in prange(rows.shape[0]):
+        y0, y1, x0, length = runs(rows, origin[r], height, width)
+        row, size = rows[r].reshape(-1), 0.0
+        for k in range(channels):
+            for y in range(y0, y1):
+                i = np.uint64((k * rows.shape[2] + y) * rows.shape[3] + x0)
+                line = (owner[r] % samples * channels + k) * height + origin[r, 0] + y
+                j = np.uint64(line * width + origin[r, 1] + x0)
+                for x in range(np.uint64(length)):
+                    c = np.float64(abs(row[i + x]))
+                    v = c * factor[j + x]
+                    size += v if c != 0.0 else c
+        out[r] = size
+    return out
+
+
+@njit(cache=True, parallel=True, fastmath=ANY_ORDER)
 def dual_norm(rows, origin, plane, q):
     out = np.empty(rows.shape[0])
     for r in prange(rows.shape[0]):

@@ -80,6 +80,12 @@ def scale(rows: Array, owner: Array, origin: Array, weight: Array) -> tuple[Arra
     return out, _sum(np.abs(out))
 
 
+def weigh(rows: Array, owner: Array, origin: Array, weight: Array) -> Array:
+    """Σ |c|·weight of every row (R,), plain, for weights ≥ 0."""
+    rows = _inside(rows, origin, weight.shape[2:]).astype(np.float64)
+    return _sum(_product(np.abs(rows), _patches(weight, owner, origin, rows.shape[2:])))
+
+
 def dual_norm(rows: Array, origin: Array, plane: tuple[int, int], q: float) -> Array:
     """‖c‖_q of every row on the plane (R,), q in {1, 2, inf}, in plain arithmetic.
 

@@ -57,6 +57,8 @@ def row_cases(seed: int, dtype: type) -> Iterator[Case]:
     yield "pull_lines", (rows, owner, origin, *lines)
     yield "scale", (rows, owner, origin, lines[0])
     yield "scale", (rows, owner, origin, lines[0][:1])
+    yield "weigh", (rows, owner, origin, abs(lines[1]))
+    yield "weigh", (rows, owner, origin, abs(lines[0]).astype(np.float64))
     # squares that underflow or overflow, and the largest entries off the plane
     size = dtype(10.0) ** rng.integers(-15, 15) if dtype is np.float32 else 10.0 ** (10 * seed)
     for q in NORMS:

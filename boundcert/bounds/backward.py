@@ -8,11 +8,12 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 
+from boundcert.bounds.deployed import Errors
 from boundcert.bounds.kept import Begun
 from boundcert.kernels import backend
-from boundcert.layers.base import UNIT, numel
+from boundcert.layers.base import UNDERFLOW, UNIT, numel
 from boundcert.layers.relaxation import Box, Choice, Loss, Relaxation, down
-from boundcert.layers.rows import Rows, array, plane_of
+from boundcert.layers.rows import Rows, array, plane_of, planes, up
 from boundcert.layers.spectral import gamma
 from boundcert.network.graph import Network
 from boundcert.norms import Norm
@@ -112,6 +113,7 @@ def carry(
     choices: Choices | None = None,
     shortcuts: Mapping[int, Relaxation] | None = None,
     met: Mapping[int, list[Rows]] | None = None,
+    errors: Errors | None = None,
 ) -> Carried:
     """Rows of the input, and the rest, that bound the sum of the rows in ``start`` from below.
 
@@ -120,7 +122,8 @@ def carry(
 
     By induction backward over the nodes: Σ_k c_k·δ_k + rest only decreases when a layer's row is
     replaced by its relaxation. Where two branches meet, the sum of their coefficients is rounded
-    once, at most 2⁻⁵³|c|·|δ|.
+    once, at most 2⁻⁵³|c|·|δ|. Where a value may have an error e of its own besides what the layer
+    makes of its operands, c·e ≥ −|c|·|e|.
     """
     pending, widest = dict(start), 1
     owner = next(iter(start.values())).owner
@@ -132,8 +135,12 @@ def carry(
         if met and k in met:
             met[k].append(rows)
         if shortcuts and k in shortcuts and not pending:
+            if errors and k in errors.points:
+                rest = down(rest, _paid(rows, errors.points[k].deviation))
             (rows,), loss = shortcuts[k].below(rows)
             return Carried(rows, down(rest, loss), rows.values.shape[1:], widest)
+        if errors and k in errors.own:
+            rest = down(rest, _paid(rows, errors.own[k]))
         relaxation = relaxations[k]
         assert relaxation is not None
         parts, loss = (choices.pull if choices else _below)(k, relaxation, rows)
@@ -156,6 +163,7 @@ def first_rows(
     boxes: Sequence[Box],
     node: int,
     entries: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    errors: Errors | None = None,
 ) -> tuple[dict[int, Rows], torch.Tensor]:
     """Rows of a node's operands, and the rest, for single entries of its value.
 
@@ -166,6 +174,9 @@ def first_rows(
     relaxation = relaxations[node]
     assert relaxation is not None
     parts, rest = relaxation.single(*entries)
+    if errors and node in errors.own:
+        index, owner, _ = entries
+        rest = down(rest, -errors.own[node].flatten(1)[owner, index])
     start: dict[int, Rows] = {}
     for i, part in zip(network.nodes[node].inputs, parts):
         if i in start:
@@ -173,6 +184,14 @@ def first_rows(
             rest = down(rest, loss)
         start[i] = part
     return start, rest
+
+
+def _paid(rows: Rows, error: torch.Tensor) -> torch.Tensor:
+    """−|c|·|e| (R,), rounded down, for errors of up to ``error`` (B, *shape)."""
+    if rows.values.requires_grad:
+        return torch.zeros(len(rows), dtype=torch.float64)  # nothing is proved there
+    size = backend().weigh(array(rows.values), *rows.place(), planes(error))
+    return -(up(torch.from_numpy(size)) + UNDERFLOW)
 
 
 def joined(one: Rows, other: Rows, shape: tuple[int, ...], box: Box) -> tuple[Rows, torch.Tensor]:

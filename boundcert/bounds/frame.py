@@ -11,14 +11,16 @@ import torch
 
 from boundcert.bounds.backward import Linear, first_rows
 from boundcert.bounds.clock import Clock
+from boundcert.bounds.deployed import Errors, widened
 from boundcert.bounds.form import Form
 from boundcert.bounds.kept import Kept
-from boundcert.bounds.prefix import LINEAR
 from boundcert.bounds.problem import Problem
+from boundcert.bounds.propagate import size_of
 from boundcert.bounds.sought import MARGINS, Sought, Start, bounds_on
 from boundcert.bounds.spread import Source, Spread, opaque, spread_of
 from boundcert.layers.activation import Elementwise
 from boundcert.layers.base import UNIT, Deviation, Layer
+from boundcert.layers.registry import LINEAR
 from boundcert.layers.relaxation import Box, Relaxation, down
 from boundcert.layers.rows import Rows
 from boundcert.norms import Norm
@@ -37,6 +39,7 @@ class Frame:
     forms : bounds that a backward pass proved, by node; they hold at smaller radii, too.
     spreads : 2-norms of activations' operands, by the activation; they hold at smaller radii, too.
     sources : what rows leave at nonlinear nodes, for the spreads of later ones.
+    errors : what a runtime adds to the values on these balls, where bounds are about one.
     ball : whether nodes' 2-norms are bounded, too, and relaxations make use of it.
     clock : when to give up.
     precision : of rows. In float32 a frame proves nothing: it scouts.
@@ -51,6 +54,7 @@ class Frame:
     forms: dict[int, Form] = field(default_factory=dict)
     spreads: dict[int, Spread] = field(default_factory=dict)
     sources: dict[int, Source] = field(default_factory=dict)
+    errors: Errors = field(default_factory=Errors)
     ball: bool = False
     clock: Clock = field(default_factory=Clock)
     precision: torch.dtype = torch.float64
@@ -112,11 +116,9 @@ class Frame:
             if ball:
                 relaxation = frame._spread_out(k, relaxation)
             frame.relaxations.append(relaxation)
-            if k in problem.prefix.norms:
-                ends = problem.prefix.ends(k, problem.points[k], eps)
-            else:
-                ends = node.layer.interval(*frame._operands(k))
-            frame.boxes.append(frame._spread(k, Box(*ends, value)))
+            if moves:
+                frame._add_errors(k)
+            frame.boxes.append(frame._spread(k, frame._reached(k)))
             if ball and k not in frame.sources and not isinstance(node.layer, LINEAR):
                 frame.sources[k] = opaque(frame, k)
         return frame
@@ -148,11 +150,42 @@ class Frame:
         spreads = [operand.spread for operand in self._operands(k)]
         moves = [Deviation(spread) for spread in spreads if spread is not None]
         move = problem.evaluation.layer(k).modulus(problem.evaluation.site(k, Norm.L2), *moves)
-        size = (move.size + problem.evaluation.rounding(k, Norm.L2)) * (1 + 4 * UNIT)
+        rounding = problem.evaluation.rounding(k, Norm.L2)
+        if k in self.errors.own:
+            rounding = rounding + size_of(self.errors.own[k], Norm.L2)
+        size = (move.size + rounding) * (1 + 8 * UNIT)
         if k in problem.points:
-            columns = problem.prefix.spread(k, problem.points[k], self.eps)
+            columns = problem.prefix.spread(k, self._point(k), self.eps)
             size = size if columns is None else torch.fmin(size, columns)
         return replace(box, spread=size)
+
+    def _add_errors(self, k: int) -> None:
+        """What a runtime adds at node k, and in all up to there in front of nonlinear layers."""
+        problem, errors = self.problem, self.errors
+        if problem.arithmetic is None:
+            return
+        if k in problem.rounded:
+            error = problem.rounded[k].error(problem.arithmetic, self.boxes)
+            if error is not None:
+                errors.own[k] = error
+        if k in problem.prefix.nodes:
+            node = problem.network.nodes[k]
+            assert node.layer is not None
+            ends = node.layer.interval(*(self._point(i) for i in node.inputs))
+            errors.points[k] = widened(Box(*ends, problem.values[k]), errors.own.get(k))
+
+    def _point(self, k: int) -> Box:
+        """Affine node k's value at the samples, with what a runtime adds."""
+        return self.errors.points[k] if k in self.errors.points else self.problem.points[k]
+
+    def _reached(self, k: int) -> Box:
+        """The box of node k's value from those of its operands, or from its matrix."""
+        problem, node = self.problem, self.problem.network.nodes[k]
+        if k in problem.prefix.norms:
+            return Box(*problem.prefix.ends(k, self._point(k), self.eps), problem.values[k])
+        assert node.layer is not None
+        box = Box(*node.layer.interval(*self._operands(k)), problem.values[k])
+        return widened(box, self.errors.own.get(k))
 
     def take(self, samples: torch.Tensor) -> Frame:
         """What forms and boxes say of some of the samples, with relaxations of their own."""
@@ -165,6 +198,7 @@ class Frame:
             forms={k: form.take(samples) for k, form in self.forms.items()},
             spreads={k: spread.take(samples) for k, spread in self.spreads.items()},
             sources={},
+            errors=self.errors.take(samples),
             kept=None,
         )
         return part.tightened(part.eps)
@@ -198,15 +232,12 @@ class Frame:
         """The box of a node whose operands' are there, from that of a frame at other radii."""
         problem, box, grown = self.problem, before.boxes[k], self.eps > before.eps
         if k in problem.prefix.norms:
-            return Box(*problem.prefix.ends(k, problem.points[k], self.eps), box.point)
+            return self._reached(k)
         if isinstance(layer, LINEAR):
             return box.stretched(torch.clamp(self.eps / before.eps, min=1.0))
         if not isinstance(layer, Elementwise) and not bool(grown.any()):
             return box
-        new, wide = (
-            Box(*layer.interval(*self._operands(k)), box.point),
-            (-1, *[1] * box.point[0].dim()),
-        )
+        new, wide = self._reached(k), (-1, *[1] * box.point[0].dim())
         old = box.meet(new.low, new.high)
         return replace(
             old,
@@ -264,7 +295,8 @@ class Frame:
             if done:
                 relaxation = layer.relax(self._operands(node), self.problem.values[node])
                 self.relaxations[node] = self._within(node, relaxation)
-                self.boxes[node] = self.boxes[node].meet(*layer.interval(*self._operands(node)))
+                box = self._reached(node)
+                self.boxes[node] = self.boxes[node].meet(box.low, box.high)
             return done
         if node not in self.forms:
             self.forms[node] = Form.unknown(self.boxes[node].low.shape)
@@ -284,8 +316,8 @@ class Frame:
 
         def first(cut: slice, precision: torch.dtype) -> Start:
             entries = (index[cut], owner[cut], sign[cut].to(precision))
-            network = self.problem.network
-            return first_rows(network, self.relaxations, self.boxes, node, entries)
+            places = (self.relaxations, self.boxes, node, entries, self.errors)
+            return first_rows(self.problem.network, *places)
 
         point = self.problem.values[node].flatten(1)[owner, index] * sign
         entry, concretise = 2 * index + found[:, 2], self.problem.region.concretise

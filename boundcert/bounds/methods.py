@@ -12,6 +12,7 @@ import torch
 from boundcert.bounds.propagate import Evaluation
 from boundcert.clip import Clip
 from boundcert.errors import UsageError
+from boundcert.layers.arithmetic import Arithmetic
 from boundcert.network.graph import Network
 from boundcert.norms import Norm
 
@@ -72,6 +73,20 @@ class Limits:
             raise UsageError(f"memory {self.memory} must be a positive number of bytes")
 
 
+@dataclass(frozen=True)
+class About:
+    """What radii are about; a method may also prove more than that.
+
+    Attributes
+    ----------
+    clip : the range that perturbed inputs stay in; None: they may be anything.
+    arithmetic : that a runtime evaluates the network in; None: the network in exact arithmetic.
+    """
+
+    clip: Clip | None = None
+    arithmetic: Arithmetic | None = None
+
+
 class Bounder(Protocol):
     """A method made ready for one network and norm."""
 
@@ -89,41 +104,40 @@ class Method:
     ----------
     certified : whether its radii are proved lower bounds. If not, every output says so.
     prepare : makes it ready for a network and a norm (operator norms are computed here), with
-        the limits that it is to respect and the range that perturbed inputs stay in, if any: it
-        may also bound more than that.
+        the limits that it is to respect and what its radii are to be about.
     """
 
     name: str
     certified: bool
     summary: str
-    prepare: Callable[[Network, Norm, Limits, Clip | None], Bounder]
+    prepare: Callable[[Network, Norm, Limits, About], Bounder]
 
 
-def _walk(network: Network, norm: Norm, limits: Limits, clip: Clip | None = None) -> Bounder:
+def _walk(network: Network, norm: Norm, limits: Limits, about: About) -> Bounder:
     from boundcert.bounds.walk import Walk
 
-    return Walk(network, norm)
+    return Walk(network, norm, about.arithmetic)
 
 
-def _relax(network: Network, norm: Norm, limits: Limits, clip: Clip | None = None) -> Bounder:
+def _relax(network: Network, norm: Norm, limits: Limits, about: About) -> Bounder:
     from boundcert.bounds.relax import RELAX, Ladder
 
-    return Ladder(network, norm, limits, (RELAX,), timed=False, clip=clip)
+    return Ladder(network, norm, limits, (RELAX,), False, about)
 
 
-def _optimize(network: Network, norm: Norm, limits: Limits, clip: Clip | None = None) -> Bounder:
+def _optimize(network: Network, norm: Norm, limits: Limits, about: About) -> Bounder:
     from boundcert.bounds.relax import CLIMB, Ladder
 
-    return Ladder(network, norm, limits, CLIMB, timed=False, clip=clip)
+    return Ladder(network, norm, limits, CLIMB, False, about)
 
 
-def _auto(network: Network, norm: Norm, limits: Limits, clip: Clip | None = None) -> Bounder:
+def _auto(network: Network, norm: Norm, limits: Limits, about: About) -> Bounder:
     from boundcert.bounds.relax import CLIMB, Ladder
 
-    return Ladder(network, norm, limits, CLIMB, timed=True, clip=clip)
+    return Ladder(network, norm, limits, CLIMB, True, about)
 
 
-def _peck2017(network: Network, norm: Norm, limits: Limits, clip: Clip | None = None) -> Bounder:
+def _peck2017(network: Network, norm: Norm, limits: Limits, about: About) -> Bounder:
     from boundcert.bounds.peck2017 import Peck2017
 
     return Peck2017(network, norm)

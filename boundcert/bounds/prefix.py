@@ -9,16 +9,12 @@ import torch
 
 from boundcert.bounds.backward import Carried, blocks, carry, concretise, first_rows
 from boundcert.bounds.shortcut import Shortcut, worthwhile
-from boundcert.layers.affine import Affine
 from boundcert.layers.base import UNIT
-from boundcert.layers.merge import Add, Concat
+from boundcert.layers.registry import LINEAR
 from boundcert.layers.relaxation import Box, Relaxation
 from boundcert.layers.spectral import gamma
 from boundcert.network.graph import Network
 from boundcert.norms import Norm
-
-#: Layers that map affinely.
-LINEAR = (Affine, Add, Concat)
 
 
 @dataclass(frozen=True)

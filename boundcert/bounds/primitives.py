@@ -7,11 +7,12 @@ function of real numbers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
+from boundcert.bounds.deployed import Rounded, terms_beside
 from boundcert.layers.activation import Elementwise
 from boundcert.layers.base import Layer
 from boundcert.layers.conv import Conv
@@ -29,10 +30,13 @@ class Primitive:
     ----------
     network : node 0 is the input, the last one the logits.
     origin : for each node of the old network its position here, −1 where it has none.
+    rounded : the nodes here that a runtime computes (not those that the old ones are made of, in
+        exact arithmetic), and how it does so.
     """
 
     network: Network
     origin: tuple[int, ...]
+    rounded: Mapping[int, Rounded]
 
 
 def primitives(network: Network, pool_first: bool = True) -> Primitive:
@@ -50,16 +54,32 @@ def primitives(network: Network, pool_first: bool = True) -> Primitive:
         k: i for k in range(1, len(network.nodes)) if (i := _absorbs(network, k, pool_first)) > 0
     }
     builder = _Builder(network.nodes[0])
-    origin = [0]
+    origin, rounded, beside = [0], {}, terms_beside(network)
     for k, node in enumerate(network.nodes[1:], start=1):
         if k in absorbed.values():
             origin.append(-1)
             continue
         before = network.nodes[absorbed[k]] if k in absorbed else None
         inputs = node.inputs if before is None else before.inputs
+        operands = tuple(origin[i] for i in inputs)
         builder.node = node
-        origin.append(builder.place(before, *(origin[i] for i in inputs)))
-    return Primitive(replace(network, nodes=tuple(builder.nodes)), tuple(origin))
+        origin.append(builder.place(before, *operands))
+        terms = beside[absorbed.get(k, k)]
+        rounded[origin[-1]] = _rounded(node, before, builder.nodes[-1], operands, terms)
+    return Primitive(replace(network, nodes=tuple(builder.nodes)), tuple(origin), rounded)
+
+
+def _rounded(
+    node: Node, before: Node | None, new: Node, operands: tuple[int, ...], terms: int
+) -> Rounded:
+    """How a runtime computes a node, made one with the node ``before`` it if there is one."""
+    if before is not None and isinstance(node.layer, MaxPool):
+        assert before.layer is not None
+        return Rounded(before.layer, operands, terms, node.layer)
+    # a bias joined to its layer: a layer with bias allows for as many roundings
+    layer = node.layer if before is None else new.layer
+    assert layer is not None
+    return Rounded(layer, operands, terms)
 
 
 class _Builder:

@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 
 import torch
 
-from boundcert.layers.base import Deviation, Layer, Remainder, Site, norms_of
+from boundcert.layers.base import (
+    UNDERFLOW,
+    UNIT,
+    Deviation,
+    Layer,
+    Remainder,
+    Site,
+    norms_of,
+)
+from boundcert.layers.spectral import gamma
 from boundcert.network.graph import Network
 from boundcert.norms import Norm
 
@@ -20,10 +29,14 @@ class Evaluation:
     ----------
     network : the network.
     values : the float64 value of every node, (B, *shape) each.
+    errors : what a runtime's arithmetic may add to the value of a node that it computes of others,
+        (B, *shape) each, for the perturbed inputs that bounds are about; None: nothing. Bounds are
+        about the network in exact arithmetic where all are None.
     """
 
     network: Network
     values: list[torch.Tensor]
+    errors: Mapping[int, torch.Tensor] = field(default_factory=dict)
     _rounding: dict[tuple[int, Norm], torch.Tensor] = field(default_factory=dict, repr=False)
 
     @property
@@ -43,7 +56,11 @@ class Evaluation:
         known = {
             key: error[rows] for key, error in self._rounding.items() if first <= key[0] <= end
         }
-        return Evaluation(self.network, values, known)
+        errors = {
+            k: error[rows] if first <= k <= end or k == top else error
+            for k, error in self.errors.items()
+        }
+        return Evaluation(self.network, values, errors, known)
 
     def layer(self, k: int) -> Layer:
         """The layer of node ``k`` (not the input)."""
@@ -57,10 +74,21 @@ class Evaluation:
         return Site(norm, inputs, self.values[k])
 
     def rounding(self, k: int, norm: Norm) -> torch.Tensor:
-        """(B,) bound on the evaluation error of node ``k``; nan where it cannot be bounded."""
+        """(B,) bound on the evaluation error of node ``k``; nan where it cannot be bounded.
+
+        That of the computed value, and that of a runtime, which computes others.
+        """
         if (k, norm) not in self._rounding:
-            self._rounding[k, norm] = self.layer(k).rounding(self.site(k, norm))
+            error = self.layer(k).rounding(self.site(k, norm))
+            if k in self.errors:
+                error = (error + size_of(self.errors[k], norm)) * (1 + 4 * UNIT)
+            self._rounding[k, norm] = error
         return self._rounding[k, norm]
+
+
+def size_of(errors: torch.Tensor, norm: Norm) -> torch.Tensor:
+    """(B,) norms of bounds on entries, rounded up."""
+    return norm.of_rows(errors) * (1 + 2 * gamma(errors[0].numel() + 32)) + UNDERFLOW
 
 
 def forward_moves(

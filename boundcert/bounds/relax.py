@@ -6,14 +6,13 @@ import torch
 
 from boundcert.bounds.clock import Clock
 from boundcert.bounds.memory import batch_size, kept_bytes
-from boundcert.bounds.methods import Bounds, Limits, Stage
+from boundcert.bounds.methods import About, Bounds, Limits, Stage
 from boundcert.bounds.prefix import Prefix, prefix
 from boundcert.bounds.primitives import Primitive, primitives
 from boundcert.bounds.problem import Problem
 from boundcert.bounds.propagate import Evaluation
 from boundcert.bounds.root import Rung, largest_radius
 from boundcert.bounds.walk import Walk
-from boundcert.clip import Clip
 from boundcert.layers.base import Unsupported
 from boundcert.network.graph import Network
 from boundcert.norms import Norm
@@ -41,9 +40,9 @@ class Ladder:
     Parameters
     ----------
     rungs : in order.
-    clip : the range that perturbed inputs stay in; the walk bounds whole balls all the same.
     timed : whether rungs stop when the budget is used up, be it before the first has proved
         anything.
+    about : what radii are about; the walk bounds whole balls, whatever the range.
     """
 
     def __init__(
@@ -53,9 +52,10 @@ class Ladder:
         limits: Limits,
         rungs: tuple[Rung, ...],
         timed: bool,
-        clip: Clip | None = None,
+        about: About = About(),
     ) -> None:
-        self.walk, self.norm, self.rungs, self.clip = Walk(network, norm), norm, rungs, clip
+        self.walk, self.norm, self.rungs = Walk(network, norm, about.arithmetic), norm, rungs
+        self.about = about
         self.budget = limits.budget if timed else None
         self.batch, self.room = 0, kept_bytes(limits.memory)
         self.primitive: Primitive | None = None
@@ -81,8 +81,8 @@ class Ladder:
         x, found = evaluation.values[0].cpu(), []
         for start in range(0, len(label), self.batch):
             cut = slice(start, start + self.batch)
-            network = self.primitive.network
-            problem = Problem.of(network, self.norm, self.prefix, x[cut], self.clip, self.room)
+            about = (self.about.clip, self.about.arithmetic, self.room)
+            problem = Problem.of(self.primitive, self.norm, self.prefix, x[cut], *about)
             found.append(self._climb(problem, label[cut].cpu(), bounds.radius[cut].cpu()))
         for k, rung in enumerate(self.rungs):
             radius = torch.cat([part[k] for part in found])

@@ -82,8 +82,8 @@ def _bounded(frame: Frame, sought: Sought, cut: slice, steps: int) -> _Bounded:
 
     def pull(precision: torch.dtype, choices: Choices | None) -> Carried:
         start = sought.first(cut, precision)
-        places = (frame.relaxations, frame.boxes)
-        return carry(problem.network, *places, *start, choices, frame.shortcuts)
+        ways = (frame.relaxations, frame.boxes, *start, choices, frame.shortcuts)
+        return carry(problem.network, *ways, errors=frame.errors)
 
     def linear(found: Carried) -> Linear:
         return sought.concretise(found.rows, down(point, found.rest), found.shape, eps)

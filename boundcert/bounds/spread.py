@@ -28,10 +28,10 @@ import torch
 
 from boundcert.bounds.backward import blocks, carry, first_rows
 from boundcert.bounds.joint import Part, joint_norms
-from boundcert.bounds.prefix import LINEAR
 from boundcert.layers.activation import Elementwise
 from boundcert.layers.base import UNIT
 from boundcert.layers.centre import Centre, End
+from boundcert.layers.registry import LINEAR
 from boundcert.layers.relaxation import Relaxation
 from boundcert.layers.rows import Rows
 from boundcert.norms import Norm
@@ -197,12 +197,13 @@ class _Met:
             sign = torch.ones(len(index[cut]), dtype=frame.precision)
             entries = (index[cut], owner[cut], sign)
             if isinstance(nodes[node].layer, LINEAR) and node not in frame.shortcuts:
-                start, rest = first_rows(network, ways, frame.boxes, node, entries)
+                start, rest = first_rows(network, ways, frame.boxes, node, entries, frame.errors)
             else:
                 start = {node: Rows.units(*entries, nodes[node].shape)}
                 rest = torch.zeros(len(sign), dtype=torch.float64)
             met: dict[int, list[Rows]] = {k: [] for k in sources}
-            found = carry(network, ways, frame.boxes, start, rest, None, frame.shortcuts, met)
+            places = (ways, frame.boxes, start, rest, None, frame.shortcuts, met, frame.errors)
+            found = carry(network, *places)
             parts = {k: rows[0].flat(nodes[k].shape).flatten(1) for k, rows in met.items() if rows}
             parts[0] = found.rows.flat(found.shape).flatten(1)
             return _Block(found.rest, parts, found.widest)

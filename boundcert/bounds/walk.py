@@ -11,10 +11,11 @@ instead; see the errata tests.)
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
+from boundcert.bounds.deployed import errors_over
 from boundcert.bounds.head import Head, compose, distances
 from boundcert.bounds.methods import Bounds, Stage
 from boundcert.bounds.propagate import Evaluation, forward_moves
@@ -23,6 +24,7 @@ from boundcert.bounds.segments import Segment, segments
 from boundcert.bounds.tail import PASSES, RIVALS, expansion_radius, nearest_rivals
 from boundcert.bounds.taylor import Stack, centre, smooth_stack, taylor_radius
 from boundcert.layers.affine import Affine
+from boundcert.layers.arithmetic import Arithmetic
 from boundcert.layers.base import Deviation, numel
 from boundcert.layers.structure import Rearrange
 from boundcert.network.graph import Network
@@ -212,10 +214,15 @@ def _gain_estimate(plan: Plan, evaluation: Evaluation, block: Segment) -> float:
 
 
 class Walk:
-    """The walk made ready for one network and norm."""
+    """The walk made ready for one network and norm.
 
-    def __init__(self, network: Network, norm: Norm) -> None:
-        self.plan = plan(network, norm)
+    With an arithmetic, for the network as a runtime deploys it in that. The exact walk's radius
+    then says over which balls errors are to be bounded; with these beside the rounding of every
+    node's value the walk holds for what the runtime computes, up to that radius.
+    """
+
+    def __init__(self, network: Network, norm: Norm, arithmetic: Arithmetic | None = None) -> None:
+        self.plan, self.arithmetic = plan(network, norm), arithmetic
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -229,4 +236,16 @@ class Walk:
         )
 
     def __call__(self, evaluation: Evaluation, label: torch.Tensor) -> Bounds:
-        return walk(self.plan, evaluation, label)
+        bounds = walk(self.plan, evaluation, label)
+        if self.arithmetic is None:
+            return bounds
+        errors = errors_over(evaluation, bounds.radius, self.plan.norm, self.arithmetic)
+        there = Evaluation(evaluation.network, evaluation.values, errors)
+        deployed = walk(without_taylor(self.plan), there, label)
+        return replace(deployed, radius=torch.minimum(deployed.radius, bounds.radius))
+
+
+def without_taylor(plan: Plan) -> Plan:
+    """The plan without FC-Taylor, which knows no errors of others than the samples' values."""
+    euclidean = None if plan.euclidean is None else without_taylor(plan.euclidean)
+    return replace(plan, smooth=None, euclidean=euclidean)

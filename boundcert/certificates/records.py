@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 #: Raised when a field changes its meaning, so that an old file is never read as a new one.
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Run:
     mean, std, range : the normalisation as the user gave it.
     clip : the range, in the units of the data, that perturbed inputs stay in; None: they may be
         anything. Both bounds are then about the inputs of that range only.
+    semantics : ``deployed``: lower bounds are about the network as a runtime evaluates it in the
+        model's own arithmetic; ``exact``: about the function of real numbers.
     input, output, input_shape : choices about the model as the user gave them.
     decision : how the logits decide: ``max``, ``min`` or ``sign``.
     device : where matrix products ran.
@@ -55,6 +57,7 @@ class Run:
     std: tuple[float, ...] | None
     range: tuple[float, ...] | None
     clip: tuple[float, ...] | None
+    semantics: str
     input: str | None
     output: str | None
     input_shape: tuple[int, ...] | None

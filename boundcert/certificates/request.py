@@ -40,6 +40,7 @@ class Request:
     memory : bytes that it may take; None for half of what is free.
     attacks : names, none for lower bounds only.
     clip : (lo, hi), the data's own range, which perturbed inputs stay in.
+    semantics : ``deployed`` or ``exact``: the network that lower bounds are about.
     layers : whether samples carry their layers.
     correct_only : whether the summary leaves out misclassified samples.
     """
@@ -55,6 +56,7 @@ class Request:
     memory: int | None = None
     attacks: tuple[str, ...] = ("deepfool",)
     clip: tuple[float, ...] | None = None
+    semantics: str = "deployed"
     device: str = "cpu"
     layers: bool = False
     correct_only: bool = False

@@ -101,6 +101,15 @@ Clip = Annotated[
         "as 0,1 for images.",
     ),
 ]
+Semantics = Annotated[
+    str,
+    typer.Option(
+        "--semantics",
+        metavar="deployed|exact",
+        help="What is certified: the network as a runtime evaluates it in the model's own "
+        "precision, or the function of real numbers.",
+    ),
+]
 Layers = Annotated[bool, typer.Option("--layers", help="Show what each stage costs.")]
 Device = Annotated[
     str, typer.Option("--device", metavar="cpu|cuda", help="Where matrix products run.")

@@ -11,7 +11,9 @@ import numpy as np
 import torch
 
 from boundcert.kernels import backend
+from boundcert.layers.activation_accuracy import Use
 from boundcert.layers.activation_table import ACTIVATIONS, Activation
+from boundcert.layers.arithmetic import Arithmetic
 from boundcert.layers.ball import Ball
 from boundcert.layers.base import (
     UNIT,
@@ -32,6 +34,7 @@ from boundcert.layers.diagonal import diagonal
 from boundcert.layers.lines import Lines, flat
 from boundcert.layers.relaxation import Box, Relaxation
 from boundcert.layers.rows import array
+from boundcert.layers.runtime_bounds import least, quotient_error
 
 #: Activations that never decrease, whatever their parameters.
 RISING = frozenset(
@@ -135,6 +138,21 @@ class Elementwise(Layer):
         if self.name in ("Relu", "Abs"):
             return site.output.new_zeros(site.output.shape[0])
         return elementary_rounding(site)
+
+    def runtime_error(self, arithmetic: Arithmetic, *boxes: Box) -> torch.Tensor | None:
+        """What the table says of its accuracy."""
+        box = boxes[0]
+        low, high = self.interval(box)
+        sizes = torch.cat([self.a.reshape(-1), self.b.reshape(-1)]).abs()
+        present = sizes[sizes > 0]
+        use = Use(
+            box,
+            torch.maximum(low.abs(), high.abs()),
+            float(self.a if self.a.numel() == 1 else self.a.abs().max()),
+            float(self.b.reshape(-1)[0]),
+            float(present.min()) if present.numel() else math.inf,
+        )
+        return self.rule.accuracy(arithmetic, use)
 
     def linearise(
         self, site: Site, cotangent: torch.Tensor, *moves: Deviation
@@ -305,6 +323,9 @@ class _ScaledReciprocal(Elementwise):
     def parts(self, emit: Emit, *operands: int) -> int:
         inverse = emit(elementwise("Reciprocal", self.shape), self.shape, *operands)
         return emit(diagonal(self.shape, self.shape, self.numerator, 0.0), self.shape, inverse)
+
+    def runtime_error(self, arithmetic: Arithmetic, *boxes: Box) -> torch.Tensor | None:
+        return quotient_error(arithmetic, abs(self.numerator), least(boxes[0]))
 
     def interval(self, *boxes: Box) -> Ends:
         raise Unsupported("a scaled reciprocal is made of two layers")

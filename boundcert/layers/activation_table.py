@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from boundcert.kernels import scalar
+from boundcert.layers import activation_accuracy as accuracy
 from boundcert.layers.base import NodeSpec, Unsupported
 
 Zone = tuple[float, float, float]
@@ -37,6 +38,7 @@ class Activation:
     Attributes
     ----------
     code : its code in :mod:`kernels.scalar`.
+    accuracy : what a runtime's result may be off by (:mod:`activation_accuracy`).
     function : (x, a, b) → g(x), differentiable, accurate to 16 ulp of |x| + |g(x)|.
     parameters : reads (a, b) from the node.
     zones : critical zones of g' for given parameters.
@@ -49,6 +51,7 @@ class Activation:
     """
 
     code: int
+    accuracy: accuracy.Accuracy
     function: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
     parameters: Callable[[NodeSpec], Parameters] = lambda spec: (0.0, 0.0)
     zones: Callable[[float, float], list[Zone]] = lambda a, b: []
@@ -192,18 +195,23 @@ _SIGMOID_TOP = 1.0 / (6.0 * math.sqrt(3.0)) * (1 + 1e-15)
 _TANH_TOP = 4.0 / (3.0 * math.sqrt(3.0)) * (1 + 1e-15)
 
 ACTIVATIONS: Mapping[str, Activation] = {
-    "Relu": Activation(scalar.RELU, lambda x, a, b: F.relu(x), pieces=_split(0, 0)),
+    "Relu": Activation(scalar.RELU, accuracy.exact, lambda x, a, b: F.relu(x), pieces=_split(0, 0)),
     "LeakyRelu": Activation(
         scalar.LEAKY,
+        accuracy.within(output=4),
         lambda x, a, b: torch.where(x > 0, x, a * x),
         _alpha(0.01),
         pieces=_split(0, 0),
     ),
     "PRelu": Activation(
-        scalar.LEAKY, lambda x, a, b: torch.where(x > 0, x, a * x), pieces=_split(0, 0)
+        scalar.LEAKY,
+        accuracy.within(output=4),
+        lambda x, a, b: torch.where(x > 0, x, a * x),
+        pieces=_split(0, 0),
     ),
     "Elu": Activation(
         scalar.ELU,
+        accuracy.within(output=8, constant=lambda a, b: 8 * a),
         _elu,
         _alpha(1.0),
         lambda a, b: [at(0.0, a), at(0.0, 1.0)],
@@ -211,6 +219,7 @@ ACTIVATIONS: Mapping[str, Activation] = {
     ),
     "Selu": Activation(
         scalar.SELU,
+        accuracy.within(output=8, constant=lambda a, b: 8 * a * b),
         lambda x, a, b: b * _elu(x, a, b),
         lambda spec: (
             float(spec.attr("alpha", 1.67326319217681884765625)),
@@ -221,6 +230,7 @@ ACTIVATIONS: Mapping[str, Activation] = {
     ),
     "Celu": Activation(
         scalar.CELU,
+        accuracy.within(output=8, constant=lambda a, b: 8 * a),
         _celu,
         _positive_alpha,
         lambda a, b: [at(0.0, 1.0)],
@@ -228,6 +238,7 @@ ACTIVATIONS: Mapping[str, Activation] = {
     ),
     "Sigmoid": Activation(
         scalar.SIGMOID,
+        accuracy.within(output=6, constant=6),
         lambda x, a, b: torch.sigmoid(x),
         zones=lambda a, b: [at(0.0, 0.25)],
         smooth=True,
@@ -239,6 +250,7 @@ ACTIVATIONS: Mapping[str, Activation] = {
     ),
     "HardSigmoid": Activation(
         scalar.HARD_SIGMOID,
+        accuracy.within(constant=lambda a, b: 4 + 8 * b),
         lambda x, a, b: torch.clamp(a * x + b, 0, 1),
         lambda spec: (float(np.float32(spec.attr("alpha", 0.2))), float(spec.attr("beta", 0.5))),
         _hard_sigmoid_zones,
@@ -246,6 +258,7 @@ ACTIVATIONS: Mapping[str, Activation] = {
     ),
     "Tanh": Activation(
         scalar.TANH,
+        accuracy.within(output=16),
         lambda x, a, b: torch.tanh(x),
         zones=lambda a, b: [at(0.0, 1.0)],
         smooth=True,
@@ -258,16 +271,22 @@ ACTIVATIONS: Mapping[str, Activation] = {
     # torch's softplus switches to the identity at 20; logaddexp is exact to the last place
     "Softplus": Activation(
         scalar.SOFTPLUS,
+        accuracy.within(output=12, constant=2),
         lambda x, a, b: torch.logaddexp(x, torch.zeros_like(x)),
         smooth=True,
         bends=[at(0.0, 0.25)],
         pieces=_split(1),
     ),
     "Softsign": Activation(
-        scalar.SOFTSIGN, _softsign, zones=lambda a, b: [at(0.0, 1.0)], pieces=_split(1, -1)
+        scalar.SOFTSIGN,
+        accuracy.within(output=8),
+        _softsign,
+        zones=lambda a, b: [at(0.0, 1.0)],
+        pieces=_split(1, -1),
     ),
     "Gelu": Activation(
         scalar.GELU,
+        accuracy.within(operand=16, output=8),
         lambda x, a, b: F.gelu(x),
         # g″ = φ(x)(2 − x²): g' turns at ±√2, where it is 1.1289… and −0.1289…
         zones=lambda a, b: [
@@ -281,21 +300,33 @@ ACTIVATIONS: Mapping[str, Activation] = {
     ),
     "GeluTanh": Activation(
         scalar.GELU_TANH,
+        accuracy.within(operand=16, output=8),
         lambda x, a, b: F.gelu(x, approximate="tanh"),
         # g' turns near ±1.4188 only (1.12903…, −0.12903…)
         zones=lambda a, b: [(1.40, 1.44, 1.1291), (-1.44, -1.40, -0.1291)],
         pieces=_gelu_pieces(_GELU_TANH_BEND),
     ),
     "Clip": Activation(
-        scalar.CLIP, lambda x, a, b: torch.clamp(x, a, b), _clip, _clip_zones, pieces=_clip_pieces
+        scalar.CLIP,
+        accuracy.bounds,
+        lambda x, a, b: torch.clamp(x, a, b),
+        _clip,
+        _clip_zones,
+        pieces=_clip_pieces,
     ),
-    "Abs": Activation(scalar.ABS, lambda x, a, b: x.abs(), pieces=_split(0, 0)),
-    "Pow": Activation(scalar.POW, _pow, _exponent, _pow_zones, pieces=_pow_pieces),
+    "Abs": Activation(scalar.ABS, accuracy.exact, lambda x, a, b: x.abs(), pieces=_split(0, 0)),
+    "Pow": Activation(scalar.POW, accuracy.power, _pow, _exponent, _pow_zones, pieces=_pow_pieces),
     "Sqrt": Activation(
-        scalar.POW, lambda x, a, b: torch.sqrt(x), _exponent, _pow_zones, pieces=_pow_pieces
+        scalar.POW,
+        accuracy.root,
+        lambda x, a, b: torch.sqrt(x),
+        _exponent,
+        _pow_zones,
+        pieces=_pow_pieces,
     ),
     "Erf": Activation(
         scalar.ERF,
+        accuracy.within(output=8),
         lambda x, a, b: torch.erf(x),
         zones=lambda a, b: [at(0.0, 2.0 / math.sqrt(math.pi) * (1 + 1e-15))],
         smooth=True,
@@ -305,20 +336,27 @@ ACTIVATIONS: Mapping[str, Activation] = {
         ],
         pieces=_split(1, -1),
     ),
-    "Exp": Activation(scalar.EXP, lambda x, a, b: torch.exp(x), pieces=_split(1)),
+    "Exp": Activation(
+        scalar.EXP, accuracy.within(output=16), lambda x, a, b: torch.exp(x), pieces=_split(1)
+    ),
     "HardSwish": Activation(
         scalar.HARD_SWISH,
+        accuracy.within(operand=8, output=4),
         lambda x, a, b: x * torch.clamp(x / 6 + 0.5, 0, 1),
         zones=lambda a, b: [at(-3.0, -0.5), at(3.0, 1.5)],
         pieces=lambda a, b: [(-math.inf, -3.0, 0), (-3.0, 3.0, 1), (3.0, math.inf, 0)],
     ),
     "Reciprocal": Activation(
         scalar.RECIPROCAL,
+        accuracy.inverse,
         lambda x, a, b: 1 / x,
         zones=lambda a, b: [at(0.0, -math.inf)],
         pieces=_split(-1, 1),
     ),
     "Log": Activation(
-        scalar.LOG, lambda x, a, b: torch.log(x), pieces=lambda a, b: [(0.0, math.inf, -1)]
+        scalar.LOG,
+        accuracy.logarithm,
+        lambda x, a, b: torch.log(x),
+        pieces=lambda a, b: [(0.0, math.inf, -1)],
     ),
 }

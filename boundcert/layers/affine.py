@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
+from boundcert.layers.arithmetic import Arithmetic
 from boundcert.layers.base import (
     UNIT,
     Deviation,
@@ -29,6 +30,7 @@ from boundcert.layers.base import (
 )
 from boundcert.layers.relaxation import NUDGE, Box, Loss, Relaxation, largest
 from boundcert.layers.rows import Rows
+from boundcert.layers.runtime_bounds import settled
 from boundcert.layers.spectral import gamma, spectral_norm_bound
 from boundcert.layers.tape import Transposed
 from boundcert.norms import Norm
@@ -42,6 +44,25 @@ DENSE_SIDE, DENSE_ENTRIES = 3200, 12_000_000
 def unchanged(x: torch.Tensor) -> torch.Tensor:
     """The coefficients themselves."""
     return x
+
+
+@dataclass(frozen=True)
+class Detour:
+    """What a runtime may compute on the way to an affine layer's result.
+
+    Attributes
+    ----------
+    swell : results on the way are at most this many times the operands, ``centre``, or what is
+        added up in the end.
+    carry : what a result on the way loses below tiny is multiplied by at most this.
+    centre : largest constant that is subtracted from the operand first.
+    spread : smallest sum of constants whose rounding is relative, but which may lose tiny.
+    """
+
+    swell: float = 1.0
+    carry: float = 1.0
+    centre: float = 0.0
+    spread: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -182,6 +203,36 @@ class Affine(Layer):
             whole = offset.abs().expand(1, *self.out_shape)
             size = size + site.norm.of_rows(whole)[0]
         return size * gamma(self.fan_in + 8)
+
+    @property
+    def detour(self) -> Detour:
+        """What lies between the operand and the result: nothing, unless a kind says so."""
+        return Detour()
+
+    def runtime_error(self, arithmetic: Arithmetic, *boxes: Box) -> torch.Tensor | None:
+        """γ_{n+F+2}(|A|·|x| + |b|) + 4F(n + 1)·carry·tiny·(1 + ‖A‖_∞ + ‖x‖_∞), F = ``fused``.
+
+        Higham (2002) §3.5, any order: n products and sums, the bias, and F roundings of the
+        coefficients. Below tiny, n coefficients and b lose 2F each on their way, x as much,
+        products 1 and sums 3: with the growth 4/3 of all that, 8/3·F·n of ‖x‖, 8/3·F of ‖A‖, and
+        5F + 16/3·n + 4 alone, none of it more than 4F(n + 1). A spread s is off by 3 tiny, and
+        its root by half of 3·tiny/s ≤ 1/4, relative: less than 3·tiny/s.
+        """
+        if self.moves_only:
+            return None
+        way, gain = self.detour, self.absolute_gain(Norm.LINF)
+        box = boxes[0].magnitude
+        size, total = largest(box) + way.centre, self.apply(box, torch.abs)
+        offset = self.offset_size()
+        total = total if offset is None else total + offset.abs()
+        terms, share = max(self.fan_in, 1), 3 * arithmetic.tiny / way.spread
+        rate = arithmetic.gamma(terms + arithmetic.fused + 2) + (
+            share if share < 0.25 else math.inf
+        )
+        lost = 4 * arithmetic.fused * (terms + 1) * way.carry * arithmetic.tiny * (1 + gain + size)
+        wide = (-1, *([1] * len(self.out_shape)))
+        reached = (total * way.swell, (size * way.swell).reshape(wide), size.new_tensor(gain))
+        return settled(arithmetic, rate * total + lost.reshape(wide), *reached)
 
     def pull_back(
         self, site: Site, cotangent: torch.Tensor

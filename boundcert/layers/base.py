@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 import numpy as np
 import torch
 
+from boundcert.layers.arithmetic import Arithmetic
 from boundcert.norms import Norm
 
 if TYPE_CHECKING:
@@ -223,6 +224,15 @@ class Layer(ABC):
     @abstractmethod
     def rounding(self, site: Site) -> torch.Tensor:
         """(B,) bound on the p-norm of (computed − exact) output for the given operands."""
+
+    @abstractmethod
+    def runtime_error(self, arithmetic: Arithmetic, *boxes: Box) -> torch.Tensor | None:
+        """(B, *S') bound on |computed − exact| output, entry by entry, of a runtime.
+
+        For one and the same operands anywhere in the boxes, within what :mod:`arithmetic` assumes.
+        inf or nan where nothing is known (operands that may overflow), None where the runtime
+        computes without error.
+        """
 
     def gain(self, norm: Norm) -> float | None:
         """Global Lipschitz constant where the modulus is exactly that constant, else None."""

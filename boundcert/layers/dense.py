@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import torch
 
-from boundcert.layers.affine import Affine, Transform
+from boundcert.layers.affine import Affine, Detour, Transform
 from boundcert.layers.base import NodeSpec, Unsupported, align, constant, numel
 from boundcert.layers.rows import Rows
 from boundcert.layers.spectral import gamma, spectral_norm_bound
@@ -19,7 +20,7 @@ class Dense(Affine):
     """x ↦ x·W + b (or W·x + b), over the last axes as NumPy's matmul broadcasts.
 
     With a matrix W the map is W applied to every row (a Kronecker product with an identity), so
-    its 2-norm is ‖W‖₂.
+    its 2-norm is ‖W‖₂. ``factor`` is what the stored weights were multiplied by to give W.
     """
 
     ops: ClassVar[tuple[str, ...]] = ("Gemm", "MatMul")
@@ -27,6 +28,7 @@ class Dense(Affine):
     bias: torch.Tensor | None
     left: bool
     transpose_data: bool
+    factor: float = 1.0
 
     @classmethod
     def build(cls, spec: NodeSpec) -> Dense:
@@ -75,6 +77,12 @@ class Dense(Affine):
     def offset(self) -> torch.Tensor | None:
         return self.bias
 
+    @property
+    def detour(self) -> Detour:
+        """The product with the stored weights, or with multiples of the operand."""
+        size = abs(self.factor)
+        return Detour(swell=max(1.0, size, 1 / size if size else math.inf), carry=max(1.0, size))
+
     def spectral(self) -> float:
         if self.weight.dim() > 2:
             return super().spectral()
@@ -112,6 +120,7 @@ def _gemm(spec: NodeSpec) -> Dense:
         bias=None if bias is None else align(bias[None], 2),
         left=left,
         transpose_data=transpose_data,
+        factor=alpha,
     )
 
 

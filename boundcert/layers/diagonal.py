@@ -7,13 +7,13 @@ normalisation that is put in front of a network.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 import torch
 
-from boundcert.layers.affine import Affine, Transform
+from boundcert.layers.affine import Affine, Detour, Transform
 from boundcert.layers.base import (
     Deviation,
     Layer,
@@ -37,6 +37,7 @@ class Diagonal(Affine):
     weight: torch.Tensor
     shift: torch.Tensor
     shift_size: torch.Tensor
+    way: Detour = field(default_factory=Detour)
 
     @classmethod
     def build(cls, spec: NodeSpec) -> Layer:
@@ -84,6 +85,10 @@ class Diagonal(Affine):
     def offset_size(self) -> torch.Tensor | None:
         return self.shift_size
 
+    @property
+    def detour(self) -> Detour:
+        return self.way
+
     def spectral(self) -> float:
         # every output reads one input: the columns are orthogonal, the longest is the norm
         host = self.to("cpu", torch.float64)
@@ -116,6 +121,7 @@ def diagonal(
     weight: np.ndarray | float,
     shift: np.ndarray | float,
     shift_size: np.ndarray | float | None = None,
+    way: Detour | None = None,
 ) -> Diagonal:
     """A :class:`Diagonal` from constants that broadcast against the output (ONNX shapes)."""
     w, b = constant(weight), constant(shift)
@@ -127,6 +133,7 @@ def diagonal(
         weight=align(w[None], rank),
         shift=align(b[None], rank),
         shift_size=align(size[None], rank),
+        way=way or Detour(),
     )
 
 
@@ -151,4 +158,14 @@ def _batch_normalization(spec: NodeSpec) -> Diagonal:
         weight.reshape(column),
         (beta - mean * weight).reshape(column),
         (np.abs(beta) + 2 * np.abs(mean * weight)).reshape(column),
+        _on_the_way(gamma, mean, spread),
     )
+
+
+def _on_the_way(scale: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> Detour:
+    """x − mean, which is multiplied by the scale and by 1/√spread, one after the other."""
+    if not spread.size:
+        return Detour()
+    least = float(spread.min())
+    most = max(1.0, float(np.abs(scale).max()), least**-0.5)
+    return Detour(swell=most, carry=most, centre=float(np.abs(mean).max()), spread=least)

@@ -8,8 +8,10 @@ from typing import ClassVar
 import torch
 
 from boundcert.layers.activation import elementwise
+from boundcert.layers.arithmetic import Arithmetic
 from boundcert.layers.base import Deviation, Emit, Site
 from boundcert.layers.merge import Add, Merge, joined
+from boundcert.layers.relaxation import Box
 from boundcert.layers.structure import Reshape
 
 
@@ -32,6 +34,9 @@ class Extremum(Merge):
 
     def rounding(self, site: Site) -> torch.Tensor:
         return site.output.new_zeros(site.output.shape[0])
+
+    def runtime_error(self, arithmetic: Arithmetic, *boxes: Box) -> torch.Tensor | None:
+        return None
 
     def parts(self, emit: Emit, *operands: int) -> int:
         """One operand after the other; one that came before changes nothing."""

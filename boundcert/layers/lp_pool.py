@@ -8,8 +8,11 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 
+from boundcert.layers.arithmetic import Arithmetic
 from boundcert.layers.base import Deviation, Emit, Layer, NodeSpec, Site, Unsupported, numel
 from boundcert.layers.power_sum import window_norms
+from boundcert.layers.relaxation import Box
+from boundcert.layers.runtime_bounds import settled, worst_power
 from boundcert.layers.spectral import gamma
 from boundcert.layers.windows import Windows, of_pool
 from boundcert.norms import Norm
@@ -61,6 +64,25 @@ class LpPool(Layer):
 
     def rounding(self, site: Site) -> torch.Tensor:
         return site.norm.of_rows(site.output) * gamma(numel(self.windows.kernel) + 32)
+
+    def runtime_error(self, arithmetic: Arithmetic, *boxes: Box) -> torch.Tensor | None:
+        """Relative: the powers' error and γ_n, shrunk by the root 1/p ≤ 1, and the root's own.
+
+        Below tiny, n powers and sums lose τ = 4(n + F)·tiny of the sum, and
+        (s + τ)^{1/p} ≤ s^{1/p} + τ^{1/p}.
+        """
+        size = boxes[0].magnitude
+        # inf of an entry that is not read is not to spread, as 0·inf would
+        total = self.forward(size).pow(self.power) * (1 + 1e-9)
+        terms = numel(self.windows.kernel) + arithmetic.fused
+        rate = arithmetic.gamma(terms)
+        if self.power != 1:
+            rate = 2 * (rate + worst_power(arithmetic, self.power) + worst_power(arithmetic, 1.0))
+        if rate >= 0.25:
+            return torch.full_like(total, torch.inf)
+        floor = (4 * terms * arithmetic.tiny) ** (1 / self.power) + 4 * arithmetic.tiny
+        root = total.pow(1 / self.power)
+        return settled(arithmetic, rate * root + floor, root, total)
 
     def parts(self, emit: Emit, *operands: int) -> int:
         return window_norms(emit, operands[0], self.windows, self.power)

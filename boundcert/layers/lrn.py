@@ -12,10 +12,13 @@ import torch.nn.functional as F
 
 from boundcert.kernels import backend
 from boundcert.layers.activation import elementwise
+from boundcert.layers.arithmetic import Arithmetic
 from boundcert.layers.base import Deviation, Emit, Layer, NodeSpec, Site, Unsupported, numel
 from boundcert.layers.conv import Conv
 from boundcert.layers.diagonal import diagonal
 from boundcert.layers.product import Product
+from boundcert.layers.relaxation import Box, largest
+from boundcert.layers.runtime_bounds import POWER, least, settled
 from boundcert.layers.spectral import gamma
 from boundcert.layers.structure import Reshape
 from boundcert.layers.windows import Windows
@@ -56,12 +59,16 @@ class LRN(Layer):
         return cls(size=size, alpha=alpha, beta=beta, bias=bias)
 
     def forward(self, *x: torch.Tensor) -> torch.Tensor:
-        square = x[0] * x[0]
+        return x[0] * self._base(x[0]) ** -self.beta
+
+    def _base(self, x: torch.Tensor) -> torch.Tensor:
+        """k + (α/size)·Σ x² over the window."""
+        square = x * x
         before, after = (self.size - 1) // 2, self.size - 1 - (self.size - 1) // 2
         moved = square.transpose(2, -1)
         padded = F.pad(moved, (before, after))
         total = padded.unfold(-1, self.size, 1).sum(dim=-1).transpose(2, -1)
-        return x[0] * (self.bias + (self.alpha / self.size) * total) ** -self.beta
+        return self.bias + (self.alpha / self.size) * total
 
     def global_gain(self, norm: Norm) -> float:
         """The Lipschitz constant of the class docstring, rounded up."""
@@ -92,6 +99,30 @@ class LRN(Layer):
 
     def rounding(self, site: Site) -> torch.Tensor:
         return site.norm.of_rows(site.output) * gamma(self.size + 32) * (1 + self.beta)
+
+    def runtime_error(self, arithmetic: Arithmetic, *boxes: Box) -> torch.Tensor | None:
+        """|x|·D^(−β) with D off by a share ρ = e/D: (1 − ρ)^(−β) ≤ 1 + 2βρ where 2βρ ≤ 1/4.
+
+        Runtimes move the window along the C channels by adding one square and subtracting
+        another, so e is γ of 2C + size + F additions to what D may be in any channel, twice. Below
+        tiny, squares, sums and coefficients lose 4(2C + size + F)(1 + α + α/size·‖x‖²) of it. The
+        power is off as any is; the window's squares add up to less than an overflow.
+        """
+        box = boxes[0]
+        size, low = box.magnitude, self._base(least(box))
+        most = self._base(size)
+        top = 2 * most.amax(dim=2, keepdim=True)
+        terms = 2 * size.shape[2] + self.size + arithmetic.fused
+        square = largest(size * size).reshape(-1, *([1] * (size.dim() - 1)))
+        lost = 4 * terms * arithmetic.tiny * (1 + self.alpha + self.alpha * square)
+        share = 2 * self.beta * (arithmetic.gamma(terms) * top + lost) / low
+        log = torch.maximum(most.log().abs(), low.log().abs()) * self.beta
+        rate = share + arithmetic.unit * (POWER[0] + self.beta + POWER[1] * log)
+        factor = low**-self.beta
+        error = 2 * rate * size * factor + 4 * arithmetic.tiny * (1 + size + factor)
+        sure = (share <= 0.25) & (rate <= 0.25)
+        reached = (square * terms, top, factor, size * factor, 1 / low)
+        return settled(arithmetic, torch.where(sure, error, torch.inf), *reached)
 
     def parts(self, emit: Emit, *operands: int) -> int:
         """x·D^(−β), D = k + (α/size)·Σx², the sum a convolution across channels.

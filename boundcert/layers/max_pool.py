@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from boundcert.kernels import backend
+from boundcert.layers.arithmetic import Arithmetic
 from boundcert.layers.base import (
     Deviation,
     Ends,
@@ -110,6 +111,9 @@ class MaxPool(Layer):
 
     def rounding(self, site: Site) -> torch.Tensor:
         return site.output.new_zeros(site.output.shape[0])
+
+    def runtime_error(self, arithmetic: Arithmetic, *boxes: Box) -> torch.Tensor | None:
+        return None
 
     def interval(self, *boxes: Box) -> Ends:
         return self.forward(boxes[0].low), self.forward(boxes[0].high)

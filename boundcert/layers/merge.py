@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import torch
 
+from boundcert.layers.arithmetic import Arithmetic
 from boundcert.layers.base import (
     UNDERFLOW,
     UNIT,
@@ -27,6 +28,7 @@ from boundcert.layers.base import (
 )
 from boundcert.layers.merge_relaxation import Joined, Sum
 from boundcert.layers.relaxation import Box, Relaxation
+from boundcert.layers.runtime_bounds import settled
 from boundcert.norms import Norm
 
 #: Rounds a sum or product of a few bounds up.
@@ -120,6 +122,13 @@ class Add(Merge):
         ]
         return torch.stack(sizes).sum(dim=0) * (len(sizes) * 2 * UNIT)
 
+    def runtime_error(self, arithmetic: Arithmetic, *boxes: Box) -> torch.Tensor | None:
+        """γ_{k+F} of the sum of magnitudes, any order; tiny for each operand and each sum."""
+        total = torch.stack([self.wide(box.magnitude) for box in boxes]).sum(dim=0)
+        terms = len(boxes) + arithmetic.fused
+        lost = 4 * terms * arithmetic.tiny
+        return settled(arithmetic, arithmetic.gamma(terms) * total + lost, total)
+
     def linearise(
         self, site: Site, cotangent: torch.Tensor, *moves: Deviation
     ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
@@ -166,6 +175,9 @@ class Concat(Layer):
 
     def rounding(self, site: Site) -> torch.Tensor:
         return site.output.new_zeros(site.output.shape[0])
+
+    def runtime_error(self, arithmetic: Arithmetic, *boxes: Box) -> torch.Tensor | None:
+        return None
 
     def linearise(
         self, site: Site, cotangent: torch.Tensor, *moves: Deviation

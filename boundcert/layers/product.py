@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 
 from boundcert.layers.activation import elementwise
+from boundcert.layers.arithmetic import Arithmetic
 from boundcert.layers.base import (
     UNDERFLOW,
     UNIT,
@@ -25,6 +26,7 @@ from boundcert.layers.base import (
 from boundcert.layers.merge import UP, Merge, operand_shapes
 from boundcert.layers.merge_relaxation import Bilinear
 from boundcert.layers.relaxation import NUDGE, Box, Relaxation
+from boundcert.layers.runtime_bounds import least, quotient_error, settled
 from boundcert.norms import Norm
 
 
@@ -92,6 +94,12 @@ class Product(Merge):
     def rounding(self, site: Site) -> torch.Tensor:
         return site.norm.of_rows(site.output) * (4 * UNIT)
 
+    def runtime_error(self, arithmetic: Arithmetic, *boxes: Box) -> torch.Tensor | None:
+        """γ_F of |u||v|, a scaling fused into it included; tiny of u, of v and of the product."""
+        u, v = (self.wide(box.magnitude) for box in boxes)
+        lost = 4 * arithmetic.tiny * (1 + u + v)
+        return settled(arithmetic, arithmetic.gamma(arithmetic.fused) * u * v + lost, u * v, u, v)
+
     def linearise(
         self, site: Site, cotangent: torch.Tensor, *moves: Deviation
     ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
@@ -135,6 +143,11 @@ class Quotient(Merge):
 
     def rounding(self, site: Site) -> torch.Tensor:
         return elementary_rounding(site, 4.0)
+
+    def runtime_error(self, arithmetic: Arithmetic, *boxes: Box) -> torch.Tensor | None:
+        above, below = self.wide(boxes[0].magnitude), self.wide(least(boxes[1]))
+        error = quotient_error(arithmetic, above, below)
+        return settled(arithmetic, error, above, self.wide(boxes[1].magnitude))
 
     def parts(self, emit: Emit, *operands: int) -> int:
         """u·(1/v)."""

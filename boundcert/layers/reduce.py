@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from boundcert.layers import conv_rows
-from boundcert.layers.affine import Affine, Transform
+from boundcert.layers.affine import Affine, Detour, Transform
 from boundcert.layers.base import Layer, NodeSpec, Unsupported, axis_of, numel
 from boundcert.layers.conv import _CONV
 from boundcert.layers.rows import Rows, plane_of
@@ -53,6 +53,11 @@ class Reduce(Affine):
     def fan_out(self) -> int:
         return 1
 
+    @property
+    def detour(self) -> Detour:
+        """The sum in front of the mean."""
+        return Detour(swell=max(1.0, 1 / self.factor))
+
     def apply(self, x: torch.Tensor, coefficients: Transform) -> torch.Tensor:
         factor = coefficients(x.new_tensor(self.factor))
         total = x.sum(dim=[a + 1 for a in self.axes]) if self.axes else x
@@ -87,6 +92,11 @@ class AveragePool(Affine):
     @property
     def fan_out(self) -> int:
         return numel(self.windows.kernel)
+
+    @property
+    def detour(self) -> Detour:
+        """The sum in front of the mean."""
+        return Detour(swell=float(self.fan_in))
 
     def apply(self, x: torch.Tensor, coefficients: Transform) -> torch.Tensor:
         w = self.windows

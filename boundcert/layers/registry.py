@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from boundcert.layers.activation import Elementwise
+from boundcert.layers.affine import Affine
 from boundcert.layers.base import Layer, NodeSpec, Unsupported
 from boundcert.layers.conv import Conv, ConvTranspose
 from boundcert.layers.dense import Dense
@@ -41,6 +42,9 @@ UNARY: tuple[type[Layer], ...] = (
 )
 #: Kinds with several.
 MERGING: tuple[type[Layer], ...] = (Add, Concat, Extremum, Product, Quotient)
+
+#: Kinds that map affinely.
+LINEAR: tuple[type[Layer], ...] = (Affine, Add, Concat)
 
 _UNARY = {op: kind for kind in UNARY for op in kind.ops}
 _MERGING = {op: kind for kind in MERGING for op in kind.ops}

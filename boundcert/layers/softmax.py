@@ -10,10 +10,13 @@ import numpy as np
 import torch
 
 from boundcert.layers.activation import elementwise
+from boundcert.layers.arithmetic import Arithmetic
 from boundcert.layers.base import UNIT, Deviation, Emit, Layer, NodeSpec, Site, axis_of, numel
 from boundcert.layers.diagonal import diagonal
 from boundcert.layers.merge import Add
 from boundcert.layers.reduce import Reduce
+from boundcert.layers.relaxation import Box
+from boundcert.layers.runtime_bounds import settled
 from boundcert.layers.structure import Select
 from boundcert.norms import Norm
 
@@ -54,6 +57,20 @@ class Softmax(Layer):
         n = numel(self.shape)
         size = site.norm.of_rows(site.inputs[0]) + site.norm.of_rows(site.output)
         return size * ((n + 32) * UNIT)
+
+    def runtime_error(self, arithmetic: Arithmetic, *boxes: Box) -> torch.Tensor | None:
+        """Relative (4‖x‖_∞ + n + 64)u·(1 + 1/4), and 4(n + 1)·tiny, of an output ≤ 1.
+
+        x − max is off by 2‖x‖_∞u, which exp turns into as much relative, in numerator and
+        denominator; exp itself, n sums of positive numbers and the quotient add n + 64 at most.
+        Below tiny, each exponential loses tiny, beside a sum ≥ 1 (the greatest is 1).
+        """
+        box = boxes[0].magnitude
+        count = math.prod(self.shape[axis - 1] for axis in self.axes)
+        top = box.amax(dim=self.axes, keepdim=True).expand_as(box)
+        rate = (4 * top + (count + 64)) * arithmetic.unit
+        error = 1.25 * rate + 4 * (count + 1) * arithmetic.tiny
+        return settled(arithmetic, torch.where(error < 0.25, error, torch.inf), top)
 
     def parts(self, emit: Emit, *operands: int) -> int:
         """y_i = 1/(1 + Σ_{j≠i} exp(x_j − x_i)): the differences show what cancels.

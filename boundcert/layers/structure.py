@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from boundcert.layers.affine import Affine, Transform
+from boundcert.layers.arithmetic import BY_CODE, BY_NAME, Arithmetic
 from boundcert.layers.base import (
     Deviation,
     NodeSpec,
@@ -21,11 +22,10 @@ from boundcert.layers.base import (
     constant,
     numel,
 )
+from boundcert.layers.relaxation import Box
 from boundcert.layers.rows import Rows
+from boundcert.layers.runtime_bounds import representable, settled
 from boundcert.norms import Norm
-
-#: ONNX codes of float, float16, double and bfloat16.
-FLOATS = (1, 10, 11, 16)
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,11 @@ class Rearrange(Affine):
 
 @dataclass(frozen=True)
 class Reshape(Rearrange):
-    """Anything that keeps the row-major order of the entries."""
+    """Anything that keeps the row-major order of the entries.
+
+    A Cast is no rounding here: the network is evaluated in float64. The runtime's is that to
+    ``cast``, the name of its type.
+    """
 
     ops: ClassVar[tuple[str, ...]] = (
         "Identity",
@@ -60,17 +64,19 @@ class Reshape(Rearrange):
         "Squeeze",
         "Unsqueeze",
     )
+    cast: str = ""
 
     @classmethod
     def build(cls, spec: NodeSpec) -> Reshape:
         shape = spec.data_shape()
-        if spec.op == "Cast" and spec.attr("to") not in FLOATS:
+        if spec.op == "Cast" and spec.attr("to") not in BY_CODE:
             raise Unsupported("casts the data to a type that is not floating point")
         if spec.op == "Dropout" and spec.opset >= 12 and spec.constant(2):
             raise Unsupported("training_mode is on; export the model in evaluation mode")
         if numel(shape) != numel(spec.shape):
             raise Unsupported(f"shape {shape} cannot become {spec.shape} for one sample")
-        return cls(shape, spec.shape)
+        cast = BY_CODE[spec.attr("to")].name if spec.op == "Cast" else ""
+        return cls(shape, spec.shape, cast=cast)
 
     def apply(self, x: torch.Tensor, coefficients: Transform) -> torch.Tensor:
         return x.reshape(x.shape[0], *self.out_shape)
@@ -82,6 +88,16 @@ class Reshape(Rearrange):
 
     def modulus(self, site: Site, *moves: Deviation) -> Deviation:
         return moves[0]
+
+    def runtime_error(self, arithmetic: Arithmetic, *boxes: Box) -> torch.Tensor | None:
+        """One rounding to the coarser of the two types, if this is a cast."""
+        if not self.cast:
+            return None
+        kinds = (arithmetic, BY_NAME[self.cast])
+        unit, tiny = max(k.unit for k in kinds), max(k.tiny for k in kinds)
+        size = boxes[0].magnitude.reshape(-1, *self.out_shape)
+        narrow = min(kinds, key=lambda kind: kind.largest)
+        return settled(narrow, unit * size + tiny, size)
 
 
 @dataclass(frozen=True)
@@ -158,6 +174,14 @@ class Select(Affine):
             return None
         inside = (self.index >= 0).reshape(1, *self.out_shape)
         return torch.where(inside, 0.0, self.fill).to(torch.float64).to(self.index.device)
+
+    def runtime_error(self, arithmetic: Arithmetic, *boxes: Box) -> torch.Tensor | None:
+        """That of the constant, where the arithmetic's type has not got it."""
+        offset = self.offset()
+        if offset is None or representable(arithmetic, self.fill):
+            return None
+        size = offset.abs().expand(len(boxes[0].low), *self.out_shape)
+        return settled(arithmetic, arithmetic.unit * size + arithmetic.tiny * (size > 0), size)
 
     def gain(self, norm: Norm) -> float:
         copies = float(self.copies)

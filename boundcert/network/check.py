@@ -13,14 +13,11 @@ from boundcert.layers.base import UNIT, Site
 from boundcert.layers.lrn import LRN
 from boundcert.network.graph import Network, Node, Source
 from boundcert.network.passes.shapes import pin_fixed_batch
+from boundcert.network.precision import arithmetic_of
 from boundcert.network.read import first_line
 from boundcert.network.runtime import Runtime, session, with_outputs
 from boundcert.norms import Norm
 
-#: Unit roundoff of the types a model may compute in.
-ROUNDOFF = {"float16": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-53}
-#: The same by ONNX element type, for types that appear inside a model.
-COARSE = {onnx.TensorProto.FLOAT16: 2.0**-11, onnx.TensorProto.BFLOAT16: 2.0**-8}
 #: Library functions of a runtime may be approximations: relative and absolute allowance.
 RELATIVE, ABSOLUTE = 2e-5, 2e-6
 #: Scales of the random inputs: the usual, tiny, and hostile.
@@ -64,7 +61,7 @@ def check_against_runtime(network: Network, x: np.ndarray | None = None) -> None
     runtime = Runtime(source, network.input_shape)
     runtime.session = session(with_outputs(source.model, names), source.path)
     present = [v.name for v in runtime.session.get_outputs() if v.name in set(names)]
-    comparison = _Comparison(network, _unit(source))
+    comparison = _Comparison(network, arithmetic_of(source).unit)
     for row in rows:
         with np.errstate(over="ignore", invalid="ignore"):
             values = runtime.prepare(row[None])
@@ -156,19 +153,6 @@ def _sliding_sum(layer: LRN, x: torch.Tensor, unit: float) -> float:
     return layer.beta * layer.alpha / layer.size * left / layer.bias
 
 
-def _unit(source: Source) -> float:
-    """Coarsest unit roundoff among the input's type, the weights' and the casts'."""
-    model = onnx.ModelProto.FromString(source.model)
-    kinds = {t.data_type for t in model.graph.initializer}
-    for node in model.graph.node:
-        for attribute in node.attribute:
-            if node.op_type == "Cast" and attribute.name == "to":
-                kinds.add(attribute.i)
-            elif attribute.HasField("t"):
-                kinds.add(attribute.t.data_type)
-    return max([ROUNDOFF[source.dtype], *(COARSE[k] for k in kinds if k in COARSE)])
-
-
 def _one_sample(source: Source) -> Source:
     """A model of fixed batch size as it was imported, for one sample."""
     assert source.batch is not None
@@ -187,7 +171,7 @@ def _check_batch(fixed: Source, single: Source, shape: tuple[int, ...], rows: np
     with np.errstate(over="ignore", invalid="ignore"):
         together = Runtime(fixed, shape).logits(rows[order])
         alone = Runtime(single, shape).logits(rows)[order]
-    unit = _unit(fixed)
+    unit = arithmetic_of(fixed).unit
     allowed = max(1e-3, 64 * unit) * np.abs(alone).max(axis=1, keepdims=True) + 1e-5
     both = np.isfinite(together) & np.isfinite(alone)
     if together.shape != alone.shape or (np.abs(together - alone) > allowed)[both].any():

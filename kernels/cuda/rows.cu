@@ -69,6 +69,22 @@ KERNEL(scale, (const real* rows, const i64* owner, const i64* origin, const real
     if (threadIdx.x == 0) mass[row] = size;
 }
 
+KERNEL(weigh, (const real* rows, const i64* owner, const i64* origin, const real* weight,
+               double* out, i64 channels, i64 high, i64 wide, i64 samples, i64 plane_high,
+               i64 plane_wide)) {
+    const i64 row = blockIdx.x, count = channels * high * wide;
+    const i64 sample = (owner[row] % samples) * channels * plane_high * plane_wide;
+    const Patch patch = patch_of(origin, row, high, wide, plane_high, plane_wide);
+    double size = 0.0;
+    for (i64 e = threadIdx.x; e < count; e += blockDim.x) {
+        const i64 at = patch.at(e);
+        const double c = at < 0 ? 0.0 : fabs((double)rows[row * count + e]);
+        if (c != 0.0) size += c * (double)weight[sample + at];
+    }
+    size = block_sum(size);
+    if (threadIdx.x == 0) out[row] = size;
+}
+
 KERNEL(dual_norm, (const real* rows, const i64* origin, double* out, i64 channels, i64 high,
                    i64 wide, i64 plane_high, i64 plane_wide, double q)) {
     const i64 row = blockIdx.x, count = channels * high * wide;

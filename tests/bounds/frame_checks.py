@@ -13,6 +13,7 @@ from boundcert.bounds.primitives import primitives
 from boundcert.bounds.problem import Problem
 from boundcert.bounds.relax import DUAL, OPTIMIZE, RELAX
 from boundcert.clip import Clip
+from boundcert.layers.arithmetic import Arithmetic
 from boundcert.network.graph import Network
 from boundcert.norms import Norm
 
@@ -20,9 +21,15 @@ from boundcert.norms import Norm
 CLIMB = (RELAX, DUAL, replace(OPTIMIZE, steps=3))
 
 
-def problem_of(network: Network, norm: Norm, x: torch.Tensor, clip: Clip | None = None) -> Problem:
-    small = primitives(network).network
-    return Problem.of(small, norm, prefix(small, norm), x, clip)
+def problem_of(
+    network: Network,
+    norm: Norm,
+    x: torch.Tensor,
+    clip: Clip | None = None,
+    arithmetic: Arithmetic | None = None,
+) -> Problem:
+    small = primitives(network)
+    return Problem.of(small, norm, prefix(small.network, norm), x, clip, arithmetic)
 
 
 def classes(network: Network, x: torch.Tensor) -> torch.Tensor:

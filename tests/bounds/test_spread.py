@@ -14,9 +14,9 @@ from network_factory import random_network, relu_mlp, smooth_mlp
 
 from boundcert.bounds.frame import Frame
 from boundcert.bounds.joint import Part, joint_norms
-from boundcert.bounds.prefix import LINEAR
 from boundcert.bounds.spread import Spread
 from boundcert.layers.centre import Centre
+from boundcert.layers.registry import LINEAR
 from boundcert.layers.relaxation import Box
 from boundcert.layers.rows import Rows
 from boundcert.network.graph import Network

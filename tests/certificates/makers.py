@@ -29,6 +29,7 @@ def run_record(**changes: Any) -> Run:
         "std": None,
         "range": None,
         "clip": None,
+        "semantics": "deployed",
         "input": None,
         "output": None,
         "input_shape": None,

@@ -134,6 +134,7 @@ def test_no_rows_at_all(host: Any) -> None:
     out, mass = host.scale(none, place[:, 0], place, np.ones((1, 2, 5, 5)))
     assert out.shape == none.shape and mass.shape == (0,)
     assert host.dual_norm(none, place, (5, 5), 2.0).shape == (0,)
+    assert host.weigh(none, place[:, 0], place, np.ones((1, 2, 5, 5))).shape == (0,)
     columns = np.zeros((0, 2, 1, 1, 3, 3))
     host.fold(columns, place, place, (5, 5), (1, 1), (1, 1), none)
 

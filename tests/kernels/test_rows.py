@@ -26,6 +26,8 @@ def test_backends_agree(name: str, dtype: type, seed: int) -> None:
     for weight in (tensor(), tensor(shared=True)):
         same(twin.scale(rows, owner, origin, weight),
              reference.scale(rows, owner, origin, weight), dtype)  # fmt: skip
+        same(twin.weigh(rows, owner, origin, abs(weight)),
+             reference.weigh(rows, owner, origin, abs(weight)), dtype)  # fmt: skip
     for q in (1.0, 2.0, np.inf):
         same(twin.dual_norm(rows, origin, PLANE[1:], q),
              reference.dual_norm(rows, origin, PLANE[1:], q), dtype)  # fmt: skip

@@ -1,0 +1,160 @@
+"""Bounds for a runtime in some arithmetic, against one that errs wherever it may."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from bounds.frame_checks import classes, problem_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from network_factory import random_network, smooth_mlp
+from runtime_model import erring_values
+
+from boundcert.attacks import gradient_guided_points
+from boundcert.bounds.deployed import errors_over
+from boundcert.bounds.frame import Frame
+from boundcert.bounds.methods import About, Limits
+from boundcert.bounds.primitives import primitives
+from boundcert.bounds.propagate import Evaluation
+from boundcert.bounds.relax import RELAX, Ladder
+from boundcert.bounds.walk import Walk
+from boundcert.layers.arithmetic import FLOAT32, Arithmetic
+from boundcert.network.graph import Network
+from boundcert.norms import Norm
+from examples import examples
+
+SAMPLES = 3
+#: So coarse that errors are as large as perturbations, and a bound that forgets one is found out.
+COARSE = Arithmetic("float32", 2.0**-9, 1e-30, 1e30)
+
+seeds = st.integers(0, 2**32 - 1)
+norms = st.sampled_from(list(Norm))
+factories = st.sampled_from([random_network, random_network, smooth_mlp])
+weights = st.sampled_from([0.3, 1.0, 3.0])
+kinds = st.sampled_from([COARSE, FLOAT32])
+
+
+def samples_of(network: Network, seed: int) -> torch.Tensor:
+    random = torch.Generator().manual_seed(seed % 2**31)
+    return torch.randn(SAMPLES, *network.input_shape, generator=random, dtype=torch.float64)
+
+
+@settings(max_examples=examples(40), deadline=None)
+@given(
+    make=factories,
+    seed=seeds,
+    weight=weights,
+    size=st.sampled_from([1e-4, 1e-2, 0.1]),
+    norm=norms,
+    kind=kinds,
+    ball=st.booleans(),
+    steps=st.sampled_from([0, 0, 3]),
+)
+def test_boxes_and_margins_hold_for_the_values_a_runtime_may_compute(  # type: ignore[no-untyped-def]
+    make, seed, weight, size, norm, kind, ball, steps
+) -> None:
+    network = make(seed, weight)
+    x, small = samples_of(network, seed), primitives(network)
+    label, eps = classes(network, x), torch.full((SAMPLES,), size, dtype=torch.float64)
+    with torch.no_grad():
+        problem = problem_of(network, norm, x, arithmetic=kind)
+        whole = Frame.build(problem, eps, ball=ball, steps=steps)
+        for frame in (whole, whole.tightened(eps * 0.6)):
+            lower = frame.margins(label).at(frame.eps.repeat_interleave(network.classes - 1))
+            errors = _of_old_nodes(small.origin, frame.errors.own)
+            points = gradient_guided_points(network, x, label, norm, frame.eps * (1 - 1e-9), 3, 1)
+            for point in [x, *points]:
+                for values in erring_values(network, point, label, errors, seed):
+                    _assert_holds(network, frame, small.origin, label, values, lower)
+
+
+def _of_old_nodes(
+    origin: tuple[int, ...], errors: dict[int, torch.Tensor]
+) -> dict[int, torch.Tensor]:
+    return {k: errors[new] for k, new in enumerate(origin) if new in errors}
+
+
+def _assert_holds(  # type: ignore[no-untyped-def]
+    network, frame, origin, label, values, lower
+) -> None:
+    for old, new in enumerate(origin):
+        if new < 0:
+            continue
+        value, box = values[old], frame.boxes[new]
+        room = 1e-10 * (value.abs() + value.abs().amax() + 1e-200)
+        assert not bool((value < box.low - room).any()), old
+        assert not bool((value > box.high + room).any()), old
+        if box.spread is not None:
+            moved = Norm.L2.of_rows(value - box.point)
+            assert not bool((moved > box.spread * (1 + 1e-9) + 1e-290).any()), old
+    for new, spread in frame.spreads.items():
+        (operand,) = frame.problem.network.nodes[new].inputs
+        if operand in origin:
+            value = values[origin.index(operand)]
+            far = torch.where(spread.entries, value - frame.boxes[operand].point, 0.0)
+            room = 1e-12 * (value.abs().flatten(1).amax(dim=1) + 1e-200)
+            assert not bool((Norm.L2.of_rows(far) > spread.at(frame.eps) * (1 + 1e-9) + room).any())
+    z = values[-1].reshape(len(label), -1)
+    apart = (z.gather(1, label[:, None]) - z)[torch.arange(network.classes) != label[:, None]]
+    room = 1e-9 * z.abs().amax(dim=1).repeat_interleave(network.classes - 1)
+    assert not bool((apart < lower - room).any())
+
+
+@settings(max_examples=examples(40), deadline=None)
+@given(make=factories, seed=seeds, weight=weights, norm=norms, kind=kinds)
+def test_no_error_of_a_runtime_changes_the_class_within_the_walk(  # type: ignore[no-untyped-def]
+    make, seed, weight, norm, kind
+) -> None:
+    network = make(seed, weight)
+    x = samples_of(network, seed)
+    with torch.no_grad():
+        evaluation, label = Evaluation(network, network.run(x)), classes(network, x)
+        exact = Walk(network, norm)(evaluation, label).radius
+        radius = Walk(network, norm, kind)(evaluation, label).radius
+        errors = errors_over(evaluation, radius, norm, kind)
+    assert bool((radius <= exact).all())
+    _assert_keeps_class(network, x, label, norm, radius, errors, seed)
+
+
+def _assert_keeps_class(network, x, label, norm, radius, errors, seed) -> None:  # type: ignore[no-untyped-def]
+    points = gradient_guided_points(network, x, label, norm, radius * (1 - 1e-9), 3, seed % 1000)
+    for point in [x, *points]:
+        for values in erring_values(network, point, label, errors, seed):
+            z = values[-1].reshape(len(x), -1)
+            behind = z.amax(dim=1) - z.gather(1, label[:, None])[:, 0]
+            wrong = behind > 1e-11 * z.abs().amax(dim=1)
+            assert not bool((wrong & (radius > 0)).any())
+
+
+@settings(max_examples=examples(15), deadline=None)
+@given(make=factories, seed=seeds, weight=weights, norm=norms, kind=kinds)
+def test_no_error_of_a_runtime_changes_the_class_within_relax(  # type: ignore[no-untyped-def]
+    make, seed, weight, norm, kind
+) -> None:
+    network = make(seed, weight)
+    x = samples_of(network, seed)
+    ladder = Ladder(network, norm, Limits(), (RELAX,), False, About(arithmetic=kind))
+    with torch.no_grad():
+        evaluation, label = Evaluation(network, network.run(x)), classes(network, x)
+        radius = ladder(evaluation, label).radius
+        errors = errors_over(evaluation, radius, norm, kind)
+        if ladder.primitive is not None:
+            frame = Frame.build(problem_of(network, norm, x, arithmetic=kind), radius)
+            found = _of_old_nodes(ladder.primitive.origin, frame.errors.own)
+            errors = {k: torch.fmin(e, found.get(k, e)) for k, e in errors.items()}
+    _assert_keeps_class(network, x, label, norm, radius, errors, seed)
+
+
+@pytest.mark.parametrize("norm", list(Norm))
+def test_fine_arithmetic_costs_little_and_coarse_arithmetic_everything(norm: Norm) -> None:
+    network = smooth_mlp(3, 1.0)
+    x = samples_of(network, 3)
+    radii = []
+    for unit in (2.0**-53, 2.0**-24, 0.2):
+        about = About(arithmetic=Arithmetic("float32", unit, 1e-300, 1e300))
+        with torch.no_grad():
+            values = network.run(x)
+            ladder = Ladder(network, norm, Limits(), (RELAX,), False, about)
+            radii.append(ladder(Evaluation(network, values), classes(network, x)).radius)
+    assert bool((radii[1] > 0.999 * radii[0]).all()) and bool((radii[0] > 0).all())
+    assert bool((radii[2] == 0).all())

@@ -1,0 +1,114 @@
+"""Networks whose class in exact arithmetic is not what a runtime computes near by.
+
+Each one decides, in exact arithmetic, with room to spare; in float32 it changes its mind at a
+point that a certificate about real numbers covers (arXiv 2003.03021, arXiv 2205.10159).
+The certificate about the deployed network must end before that point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import pytest
+from network.models import model, node
+
+from boundcert import certify
+from boundcert.network.graph import Network
+from boundcert.network.importer import import_bytes
+from boundcert.network.runtime import Runtime
+
+Affine = tuple[list[list[float]], list[float]]
+
+
+@dataclass(frozen=True)
+class Trap:
+    """Affine layers, a sample, and the point nearby where float32 decides otherwise."""
+
+    name: str
+    layers: tuple[Affine, ...]
+    sample: tuple[float, ...]
+    trigger: tuple[float, ...]
+
+
+TRAPS = (
+    Trap(
+        "huge weights that cancel, and swallow a bias",
+        (([[2.0**24], [2.0**24], [1.0]], [1.0, 0.0, 0.0]),
+         ([[1.0, -1.0, 0.0], [0.0, 0.0, 1e-3]], [-0.5, 0.0])),
+        (0.25,), (3.3,),
+    ),
+    Trap(
+        "a bias that swallows the activation",
+        (([[1.0]], [2.0**25]), ([[1.0], [0.0]], [-(2.0**25), 0.25])),
+        (2.9,), (1.5,),
+    ),
+    Trap(
+        "subnormal values",
+        (([[1e-25]], [0.0]), ([[1e-20]], [0.0]), ([[1e38]], [0.0]), ([[1e7], [0.0]], [0.0, 0.5])),
+        (1.0,), (0.65,),
+    ),
+    Trap(
+        "inputs at 1e28",
+        (([[1e10]], [0.0]), ([[1e-37], [2e-37]], [0.0, -1e3])),
+        (1e27,), (5e28,),
+    ),
+)  # fmt: skip
+
+
+def affine_model(layers: tuple[Affine, ...]) -> onnx.ModelProto:
+    """One Gemm after the other."""
+    nodes, constants, name = [], {}, "x"
+    for k, (weight, bias) in enumerate(layers):
+        constants |= {f"w{k}": np.float32(weight), f"b{k}": np.float32(bias)}
+        out = "y" if k == len(layers) - 1 else f"h{k}"
+        nodes.append(node("Gemm", f"{name} w{k} b{k}", out, transB=1))
+        name = out
+    return model(nodes, ("N", len(layers[0][0][0])), constants)
+
+
+def imported(proto: onnx.ModelProto) -> Network:
+    return import_bytes(proto.SerializeToString())
+
+
+@pytest.mark.parametrize("trap", TRAPS, ids=lambda trap: trap.name)
+@pytest.mark.parametrize("method", ["walk", "relax", "auto"])
+def test_radii_end_before_float32_decides_otherwise(trap: Trap, method: str) -> None:
+    network = imported(affine_model(trap.layers))
+    runtime = Runtime(network.source, network.input_shape)
+    points = np.array([trap.sample, trap.trigger])
+    here, there = runtime.classify(points[:, None].astype(np.float32))
+    assert here == 0 and there != 0
+    distance = float(np.linalg.norm(np.float32(points[1]).astype(float) - points[0]))
+    exact = certify(network, points[:1], method=method, semantics="exact").lower[0]
+    deployed = certify(network, points[:1], method=method).lower[0]
+    assert exact > distance > deployed
+    assert deployed >= 0
+
+
+def test_a_sum_whose_order_flips_the_sign_is_not_certified() -> None:
+    weight = np.float32([[1e8, -1e8, 1.0], [0.0, 0.0, 0.0]])
+    layers = ((weight.tolist(), [0.0, 0.25]),)
+    network, x = imported(affine_model(layers)), np.array([[1.0, 1.0, 0.5]])
+    terms = weight[0] * np.float32(x[0])
+    first = np.float32(np.float32(terms[0] + terms[1]) + terms[2])
+    last = np.float32(np.float32(terms[0] + terms[2]) + terms[1])
+    assert first > 0.25 > last
+    assert certify(network, x, semantics="exact").lower[0] > 0
+    assert certify(network, x).lower[0] == 0
+
+
+def test_a_neuron_that_fires_in_one_order_of_summation_only_is_seen() -> None:
+    """In exact arithmetic relu(Σ) is 0 about the sample, in an unlucky order it decides."""
+    weight = [[3e7, -3e7, 3.0], [0.0, 0.0, 1.0]]
+    layers = ((weight, [-3.5, 0.0]), ([[1e4, 0.0], [0.0, 1.0]], [0.0, 0.0]))
+    proto = affine_model(layers)
+    relu = node("Relu", "h0", "a")
+    proto.graph.node[1].input[0] = "a"
+    proto.graph.node.insert(1, relu)
+    network, x = imported(proto), np.array([[1.0, 1.0, 1.0]])
+    fires = (np.float32(3e7) + np.float32(3.0)) - np.float32(3e7) - np.float32(3.5)
+    assert 3.0 - 3.5 < 0 < fires and fires * 1e4 > 1.0
+    assert certify(network, x, semantics="exact").lower[0] > 0
+    assert certify(network, x).lower[0] == 0
