@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -87,6 +86,10 @@ class About:
     arithmetic: Arithmetic | None = None
 
 
+#: Exact arithmetic, whatever the input.
+ANY = About()
+
+
 class Bounder(Protocol):
     """A method made ready for one network and norm."""
 
@@ -94,6 +97,14 @@ class Bounder(Protocol):
     def stages(self) -> tuple[Stage, ...]: ...
 
     def __call__(self, evaluation: Evaluation, label: torch.Tensor) -> Bounds: ...
+
+
+class Prepare(Protocol):
+    """Makes a method ready; see :class:`Method`."""
+
+    def __call__(
+        self, network: Network, norm: Norm, limits: Limits, about: About = ANY
+    ) -> Bounder: ...
 
 
 @dataclass(frozen=True)
@@ -110,34 +121,34 @@ class Method:
     name: str
     certified: bool
     summary: str
-    prepare: Callable[[Network, Norm, Limits, About], Bounder]
+    prepare: Prepare
 
 
-def _walk(network: Network, norm: Norm, limits: Limits, about: About) -> Bounder:
+def _walk(network: Network, norm: Norm, limits: Limits, about: About = ANY) -> Bounder:
     from boundcert.bounds.walk import Walk
 
     return Walk(network, norm, about.arithmetic)
 
 
-def _relax(network: Network, norm: Norm, limits: Limits, about: About) -> Bounder:
+def _relax(network: Network, norm: Norm, limits: Limits, about: About = ANY) -> Bounder:
     from boundcert.bounds.relax import RELAX, Ladder
 
     return Ladder(network, norm, limits, (RELAX,), False, about)
 
 
-def _optimize(network: Network, norm: Norm, limits: Limits, about: About) -> Bounder:
+def _optimize(network: Network, norm: Norm, limits: Limits, about: About = ANY) -> Bounder:
     from boundcert.bounds.relax import CLIMB, Ladder
 
     return Ladder(network, norm, limits, CLIMB, False, about)
 
 
-def _auto(network: Network, norm: Norm, limits: Limits, about: About) -> Bounder:
+def _auto(network: Network, norm: Norm, limits: Limits, about: About = ANY) -> Bounder:
     from boundcert.bounds.relax import CLIMB, Ladder
 
     return Ladder(network, norm, limits, CLIMB, True, about)
 
 
-def _peck2017(network: Network, norm: Norm, limits: Limits, about: About) -> Bounder:
+def _peck2017(network: Network, norm: Norm, limits: Limits, about: About = ANY) -> Bounder:
     from boundcert.bounds.peck2017 import Peck2017
 
     return Peck2017(network, norm)

@@ -6,7 +6,7 @@ import torch
 
 from boundcert.bounds.clock import Clock
 from boundcert.bounds.memory import batch_size, kept_bytes
-from boundcert.bounds.methods import About, Bounds, Limits, Stage
+from boundcert.bounds.methods import ANY, About, Bounds, Limits, Stage
 from boundcert.bounds.prefix import Prefix, prefix
 from boundcert.bounds.primitives import Primitive, primitives
 from boundcert.bounds.problem import Problem
@@ -52,7 +52,7 @@ class Ladder:
         limits: Limits,
         rungs: tuple[Rung, ...],
         timed: bool,
-        about: About = About(),
+        about: About = ANY,
     ) -> None:
         self.walk, self.norm, self.rungs = Walk(network, norm, about.arithmetic), norm, rungs
         self.about = about

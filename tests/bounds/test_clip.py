@@ -15,7 +15,7 @@ from network_factory import linear_network, random_network, relu_mlp, smooth_mlp
 from boundcert.attacks import ATTACKS, gradient_guided_points
 from boundcert.attacks.clipped import Clipped
 from boundcert.bounds.frame import Frame
-from boundcert.bounds.methods import Limits
+from boundcert.bounds.methods import About, Limits
 from boundcert.bounds.propagate import Evaluation
 from boundcert.bounds.region import Region
 from boundcert.bounds.relax import RELAX, Ladder
@@ -105,7 +105,7 @@ def test_no_perturbation_in_the_range_changes_the_class(make, seed, weight, scal
     with torch.no_grad():
         evaluation = Evaluation(network, network.run(x))
         label = evaluation.values[-1].reshape(SAMPLES, -1).argmax(dim=1)
-        method = Ladder(network, norm, Limits(), CLIMB, timed=False, clip=clip)
+        method = Ladder(network, norm, Limits(), CLIMB, False, About(clip))
         bounds, walked = method(evaluation, label), method.walk(evaluation, label)
     farthest = Region.of(norm, x, clip).within(torch.full((SAMPLES,), torch.inf))
     assert bool((bounds.radius >= walked.radius).all())
@@ -209,7 +209,7 @@ def test_a_range_raises_radii(norm: Norm) -> None:
     with torch.no_grad():
         evaluation = Evaluation(network, network.run(x))
         plain, cut, wide = (
-            Ladder(network, norm, Limits(), (RELAX,), False, box)(evaluation, label).radius
+            Ladder(network, norm, Limits(), (RELAX,), False, About(box))(evaluation, label).radius
             for box in (None, clip, Clip(-1e4, 1e4))
         )
     assert bool((cut >= plain).all()) and bool((cut > 1.02 * plain).any())
@@ -226,7 +226,7 @@ def test_a_range_without_another_class_is_proved_to_its_farthest_point(norm: Nor
         evaluation = Evaluation(network, network.run(x))
 
         def radius(clip: Clip | None) -> float:
-            method = Ladder(network, norm, Limits(), CLIMB, False, clip)
+            method = Ladder(network, norm, Limits(), CLIMB, False, About(clip))
             return float(method(evaluation, label).radius[0])
 
         side = 0.9 * radius(None) / x.numel() ** (1 / norm.p)
