@@ -9,8 +9,8 @@ from boundcert.bounds.backward import BLOCK_BYTES
 from boundcert.layers.base import numel
 from boundcert.network.graph import Network
 
-#: Numbers that a frame keeps for an entry of a value: its box, point, lines, forms and masks.
-NUMBERS = 24
+#: Numbers that a frame keeps for an entry of a value: its box, point, lines, forms, errors, masks.
+NUMBERS = 26
 #: Blocks of rows that are alive at once in a backward pass.
 BLOCKS = 8
 #: Share of the free memory that is used where nothing else is said.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import torch
@@ -39,27 +39,43 @@ def classes(network: Network, x: torch.Tensor) -> torch.Tensor:
 
 def assert_holds(frame: Frame, label: torch.Tensor, points: Iterable[torch.Tensor]) -> None:
     """Boxes, 2-norms and margins hold at points (B, *shape), up to their values' own rounding."""
-    network, count = frame.problem.network, len(label)
-    with torch.no_grad():
-        margins = frame.margins(label)
-    lower = margins.at(frame.eps.repeat_interleave(network.classes - 1)).reshape(count, -1)
+    lower = least_margins(frame, label)
     for point in points:
         with torch.no_grad():
-            values = network.run(point)
-        for k, (value, box) in enumerate(zip(values, frame.boxes)):
-            room = 1e-10 * (value.abs() + value.abs().amax() + 1e-200)
-            assert not bool((value < box.low - room).any()), k
-            assert not bool((value > box.high + room).any()), k
-            if box.spread is not None:
-                moved = Norm.L2.of_rows(value - box.point)
-                assert not bool((moved > box.spread * (1 + 1e-9) + 1e-290).any()), k
-        for k, spread in frame.spreads.items():
-            (operand,) = network.nodes[k].inputs
-            far = torch.where(spread.entries, values[operand] - frame.boxes[operand].point, 0.0)
-            room = 1e-12 * (values[operand].abs().flatten(1).amax(dim=1) + 1e-200)
+            values = frame.problem.network.run(point)
+        assert_values_hold(frame, label, lower, dict(enumerate(values)))
+
+
+def least_margins(frame: Frame, label: torch.Tensor) -> torch.Tensor:
+    """(B, C − 1) bounds on the margins at the frame's radii."""
+    classes = frame.problem.network.classes
+    with torch.no_grad():
+        found = frame.margins(label).at(frame.eps.repeat_interleave(classes - 1))
+    return found.reshape(len(label), -1)
+
+
+def assert_values_hold(
+    frame: Frame, label: torch.Tensor, lower: torch.Tensor, values: Mapping[int, torch.Tensor]
+) -> None:
+    """Boxes, 2-norms and margins hold for values (B, *shape) by node, the logits' among them."""
+    network, count = frame.problem.network, len(label)
+    for k, value in values.items():
+        box = frame.boxes[k]
+        room = 1e-10 * (value.abs() + value.abs().amax() + 1e-200)
+        assert not bool((value < box.low - room).any()), k
+        assert not bool((value > box.high + room).any()), k
+        if box.spread is not None:
+            moved = Norm.L2.of_rows(value - box.point)
+            assert not bool((moved > box.spread * (1 + 1e-9) + 1e-290).any()), k
+    for k, spread in frame.spreads.items():
+        (operand,) = network.nodes[k].inputs
+        if operand in values:
+            value = values[operand]
+            far = torch.where(spread.entries, value - frame.boxes[operand].point, 0.0)
+            room = 1e-12 * (value.abs().flatten(1).amax(dim=1) + 1e-200)
             assert not bool((Norm.L2.of_rows(far) > spread.at(frame.eps) * (1 + 1e-9) + room).any())
-        z = values[-1].reshape(count, -1)
-        apart = z.gather(1, label[:, None]) - z
-        others = torch.arange(network.classes) != label[:, None]
-        apart = apart[others].reshape(count, -1)
-        assert not bool((apart < lower - 1e-9 * z.abs().amax(dim=1, keepdim=True)).any())
+    z = values[len(network.nodes) - 1].reshape(count, -1)
+    apart = z.gather(1, label[:, None]) - z
+    others = torch.arange(network.classes) != label[:, None]
+    apart = apart[others].reshape(count, -1)
+    assert not bool((apart < lower - 1e-9 * z.abs().amax(dim=1, keepdim=True)).any())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from bounds.frame_checks import classes, problem_of
+from bounds.frame_checks import assert_values_hold, classes, least_margins, problem_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from network_factory import random_network, smooth_mlp
@@ -14,7 +14,7 @@ from boundcert.attacks import gradient_guided_points
 from boundcert.bounds.deployed import errors_over
 from boundcert.bounds.frame import Frame
 from boundcert.bounds.methods import About, Limits
-from boundcert.bounds.primitives import primitives
+from boundcert.bounds.primitives import Primitive, primitives
 from boundcert.bounds.propagate import Evaluation
 from boundcert.bounds.relax import RELAX, Ladder
 from boundcert.bounds.walk import Walk
@@ -39,7 +39,7 @@ def samples_of(network: Network, seed: int) -> torch.Tensor:
     return torch.randn(SAMPLES, *network.input_shape, generator=random, dtype=torch.float64)
 
 
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     make=factories,
     seed=seeds,
@@ -60,47 +60,21 @@ def test_boxes_and_margins_hold_for_the_values_a_runtime_may_compute(  # type: i
         problem = problem_of(network, norm, x, arithmetic=kind)
         whole = Frame.build(problem, eps, ball=ball, steps=steps)
         for frame in (whole, whole.tightened(eps * 0.6)):
-            lower = frame.margins(label).at(frame.eps.repeat_interleave(network.classes - 1))
-            errors = _of_old_nodes(small.origin, frame.errors.own)
+            errors, lower = _of_old_nodes(small, frame), least_margins(frame, label)
             points = gradient_guided_points(network, x, label, norm, frame.eps * (1 - 1e-9), 3, 1)
             for point in [x, *points]:
                 for values in erring_values(network, point, label, errors, seed):
-                    _assert_holds(network, frame, small.origin, label, values, lower)
+                    here = {new: values[k] for k, new in enumerate(small.origin) if new >= 0}
+                    assert_values_hold(frame, label, lower, here)
 
 
-def _of_old_nodes(
-    origin: tuple[int, ...], errors: dict[int, torch.Tensor]
-) -> dict[int, torch.Tensor]:
-    return {k: errors[new] for k, new in enumerate(origin) if new in errors}
+def _of_old_nodes(primitive: Primitive, frame: Frame) -> dict[int, torch.Tensor]:
+    """A frame's errors by the nodes that the primitive network was made of."""
+    own = frame.errors.own
+    return {k: own[new] for k, new in enumerate(primitive.origin) if new in own}
 
 
-def _assert_holds(  # type: ignore[no-untyped-def]
-    network, frame, origin, label, values, lower
-) -> None:
-    for old, new in enumerate(origin):
-        if new < 0:
-            continue
-        value, box = values[old], frame.boxes[new]
-        room = 1e-10 * (value.abs() + value.abs().amax() + 1e-200)
-        assert not bool((value < box.low - room).any()), old
-        assert not bool((value > box.high + room).any()), old
-        if box.spread is not None:
-            moved = Norm.L2.of_rows(value - box.point)
-            assert not bool((moved > box.spread * (1 + 1e-9) + 1e-290).any()), old
-    for new, spread in frame.spreads.items():
-        (operand,) = frame.problem.network.nodes[new].inputs
-        if operand in origin:
-            value = values[origin.index(operand)]
-            far = torch.where(spread.entries, value - frame.boxes[operand].point, 0.0)
-            room = 1e-12 * (value.abs().flatten(1).amax(dim=1) + 1e-200)
-            assert not bool((Norm.L2.of_rows(far) > spread.at(frame.eps) * (1 + 1e-9) + room).any())
-    z = values[-1].reshape(len(label), -1)
-    apart = (z.gather(1, label[:, None]) - z)[torch.arange(network.classes) != label[:, None]]
-    room = 1e-9 * z.abs().amax(dim=1).repeat_interleave(network.classes - 1)
-    assert not bool((apart < lower - room).any())
-
-
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(make=factories, seed=seeds, weight=weights, norm=norms, kind=kinds)
 def test_no_error_of_a_runtime_changes_the_class_within_the_walk(  # type: ignore[no-untyped-def]
     make, seed, weight, norm, kind
@@ -140,7 +114,7 @@ def test_no_error_of_a_runtime_changes_the_class_within_relax(  # type: ignore[n
         errors = errors_over(evaluation, radius, norm, kind)
         if ladder.primitive is not None:
             frame = Frame.build(problem_of(network, norm, x, arithmetic=kind), radius)
-            found = _of_old_nodes(ladder.primitive.origin, frame.errors.own)
+            found = _of_old_nodes(ladder.primitive, frame)
             errors = {k: torch.fmin(e, found.get(k, e)) for k, e in errors.items()}
     _assert_keeps_class(network, x, label, norm, radius, errors, seed)
 
