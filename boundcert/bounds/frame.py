@@ -9,13 +9,14 @@ from functools import cached_property
 
 import torch
 
-from boundcert.bounds.backward import Linear, first_rows
+from boundcert.bounds.backward import Linear
 from boundcert.bounds.clock import Clock
 from boundcert.bounds.deployed import Errors, widened
 from boundcert.bounds.form import Form
 from boundcert.bounds.kept import Kept
 from boundcert.bounds.problem import Problem
 from boundcert.bounds.propagate import size_of
+from boundcert.bounds.refine import refine
 from boundcert.bounds.sought import MARGINS, Sought, Start, bounds_on
 from boundcert.bounds.spread import Source, Spread, opaque, spread_of
 from boundcert.layers.activation import Elementwise
@@ -104,21 +105,21 @@ class Frame:
         for k, node in enumerate(problem.network.nodes[1:], start=1):
             assert node.layer is not None
             value = problem.values[k]
-            relaxation = node.layer.relax(frame._operands(k), value)
+            relaxation = node.layer.relax(frame.operands(k), value)
             # first the ends that may settle the matter, then the others of what is loose still
             for first in (True, False):
-                if not moves or not frame._refine(node.inputs, relaxation, first):
+                if not moves or not refine(frame, node.inputs, relaxation, first):
                     break
-                relaxation = node.layer.relax(frame._operands(k), value)
+                relaxation = node.layer.relax(frame.operands(k), value)
             # what is loose even so is worth an ascent
-            if steps and frame._refine(node.inputs, relaxation, steps=steps):
-                relaxation = node.layer.relax(frame._operands(k), value)
+            if steps and refine(frame, node.inputs, relaxation, steps=steps):
+                relaxation = node.layer.relax(frame.operands(k), value)
             if ball:
                 relaxation = frame._spread_out(k, relaxation)
             frame.relaxations.append(relaxation)
             if moves:
                 frame._add_errors(k)
-            frame.boxes.append(frame._spread(k, frame._reached(k)))
+            frame.boxes.append(frame._spread(k, frame.reached(k)))
             if ball and k not in frame.sources and not isinstance(node.layer, LINEAR):
                 frame.sources[k] = opaque(frame, k)
         return frame
@@ -134,9 +135,9 @@ class Frame:
         self.spreads[k], source = found
         if source is not None:
             self.sources[k] = source
-        return self._within(k, relaxation)
+        return self.within(k, relaxation)
 
-    def _within(self, k: int, relaxation: Relaxation) -> Relaxation:
+    def within(self, k: int, relaxation: Relaxation) -> Relaxation:
         """The relaxation of node k with the spread that is known of its bent entries."""
         if k not in self.spreads or relaxation.bent is None:
             return relaxation
@@ -147,7 +148,7 @@ class Frame:
         if not self.ball:
             return box
         problem = self.problem
-        spreads = [operand.spread for operand in self._operands(k)]
+        spreads = [operand.spread for operand in self.operands(k)]
         moves = [Deviation(spread) for spread in spreads if spread is not None]
         move = problem.evaluation.layer(k).modulus(problem.evaluation.site(k, Norm.L2), *moves)
         rounding = problem.evaluation.rounding(k, Norm.L2)
@@ -178,13 +179,13 @@ class Frame:
         """Affine node k's value at the samples, with what a runtime adds."""
         return self.errors.points[k] if k in self.errors.points else self.problem.points[k]
 
-    def _reached(self, k: int) -> Box:
+    def reached(self, k: int) -> Box:
         """The box of node k's value from those of its operands, or from its matrix."""
         problem, node = self.problem, self.problem.network.nodes[k]
         if k in problem.prefix.norms:
             return Box(*problem.prefix.ends(k, self._point(k), self.eps), problem.values[k])
         assert node.layer is not None
-        box = Box(*node.layer.interval(*self._operands(k)), problem.values[k])
+        box = Box(*node.layer.interval(*self.operands(k)), problem.values[k])
         return widened(box, self.errors.own.get(k))
 
     def take(self, samples: torch.Tensor) -> Frame:
@@ -217,8 +218,8 @@ class Frame:
             assert node.layer is not None
             relaxation, linear = self.relaxations[k], isinstance(node.layer, LINEAR)
             if relaxation is None or not linear:
-                relaxation = node.layer.relax(frame._operands(k), problem.values[k])
-                relaxation = frame._within(k, relaxation)
+                relaxation = node.layer.relax(frame.operands(k), problem.values[k])
+                relaxation = frame.within(k, relaxation)
             frame.relaxations.append(relaxation)
             box = frame._moved(k, node.layer, self)
             if ahead is not None:
@@ -232,12 +233,12 @@ class Frame:
         """The box of a node whose operands' are there, from that of a frame at other radii."""
         problem, box, grown = self.problem, before.boxes[k], self.eps > before.eps
         if k in problem.prefix.norms:
-            return self._reached(k)
+            return self.reached(k)
         if isinstance(layer, LINEAR):
             return box.stretched(torch.clamp(self.eps / before.eps, min=1.0))
         if not isinstance(layer, Elementwise) and not bool(grown.any()):
             return box
-        new, wide = self._reached(k), (-1, *[1] * box.point[0].dim())
+        new, wide = self.reached(k), (-1, *[1] * box.point[0].dim())
         old = box.meet(new.low, new.high)
         return replace(
             old,
@@ -254,76 +255,9 @@ class Frame:
         eps = self.problem.region.within(self.eps)
         return replace(box, spread=eps * math.sqrt(size) * (1 + 4 * UNIT))
 
-    def _operands(self, k: int) -> tuple[Box, ...]:
+    def operands(self, k: int) -> tuple[Box, ...]:
+        """The boxes of node k's operands."""
         return tuple(self.boxes[i] for i in self.problem.network.nodes[k].inputs)
-
-    def _refine(
-        self, inputs: tuple[int, ...], relaxation: Relaxation, first: bool = False, steps: int = 0
-    ) -> bool:
-        """Bound the operands' loose entries backward; whether anything was done.
-
-        ``first`` bounds only the ends that :meth:`Relaxation.telling` says, where it does.
-        """
-        done = False
-        telling = relaxation.telling() if first else (None,) * len(inputs)
-        for i, mask, end in zip(inputs, relaxation.loose(), telling):
-            if mask is None:
-                continue
-            ends = (mask, mask) if end is None else (mask & (end >= 0), mask & (end <= 0))
-            done |= self._tighten(i, torch.stack(ends, dim=-1).flatten(1, -2), steps)
-        return done
-
-    def _tighten(self, node: int, wanted: torch.Tensor, steps: int) -> bool:
-        """Bound wanted ends (B, n, 2) of a node's entries backward; whether anything was done.
-
-        The range of an activation over its operand's bounds is as good as a line of it carried
-        back to where these come from, so that it is the operand which is bounded.
-        """
-        layer, inputs = (
-            self.problem.network.nodes[node].layer,
-            self.problem.network.nodes[node].inputs,
-        )
-        if node in self.problem.prefix.norms:
-            if node == 0 or self.problem.region.rooms is None:
-                return False
-            # what holds for the ball is not all that holds in the box; there are no lines to choose
-            steps = 0
-        if isinstance(layer, Elementwise):
-            if not layer.rises:
-                wanted = wanted.any(dim=-1, keepdim=True).expand_as(wanted)
-            done = self._tighten(inputs[0], wanted, steps)
-            if done:
-                relaxation = layer.relax(self._operands(node), self.problem.values[node])
-                self.relaxations[node] = self._within(node, relaxation)
-                box = self._reached(node)
-                self.boxes[node] = self.boxes[node].meet(box.low, box.high)
-            return done
-        if node not in self.forms:
-            self.forms[node] = Form.unknown(self.boxes[node].low.shape)
-        if not steps:
-            known = torch.stack(self.forms[node].known, dim=-1)
-            wanted = wanted & ~known.reshape(wanted.shape)
-        if not bool(wanted.any()):
-            return False
-        self._bound(node, wanted, steps)
-        return True
-
-    def _bound(self, node: int, wanted: torch.Tensor, steps: int) -> None:
-        """Backward bounds on wanted ends (B, n, 2) of a node's entries."""
-        found = torch.nonzero(wanted)
-        owner, index = found[:, 0].contiguous(), found[:, 1].contiguous()
-        sign = 1.0 - 2.0 * found[:, 2].double()
-
-        def first(cut: slice, precision: torch.dtype) -> Start:
-            entries = (index[cut], owner[cut], sign[cut].to(precision))
-            places = (self.relaxations, self.boxes, node, entries, self.errors)
-            return first_rows(self.problem.network, *places)
-
-        point = self.problem.values[node].flatten(1)[owner, index] * sign
-        entry, concretise = 2 * index + found[:, 2], self.problem.region.concretise
-        bound = bounds_on(self, Sought(node, first, point, owner, entry, concretise), steps)
-        self.forms[node].keep(found, bound)
-        self.boxes[node] = self.boxes[node].meet(*self.forms[node].ends(self.eps))
 
     def margins(self, label: torch.Tensor) -> Linear:
         """Bounds on z_label − z_rival for every other class, (B·(C − 1),), a sample's together."""

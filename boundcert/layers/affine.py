@@ -30,7 +30,7 @@ from boundcert.layers.base import (
 )
 from boundcert.layers.relaxation import NUDGE, Box, Loss, Relaxation, largest
 from boundcert.layers.rows import Rows
-from boundcert.layers.runtime_bounds import settled
+from boundcert.layers.runtime_bounds import Detour, settled
 from boundcert.layers.spectral import gamma, spectral_norm_bound
 from boundcert.layers.tape import Transposed
 from boundcert.norms import Norm
@@ -44,25 +44,6 @@ DENSE_SIDE, DENSE_ENTRIES = 3200, 12_000_000
 def unchanged(x: torch.Tensor) -> torch.Tensor:
     """The coefficients themselves."""
     return x
-
-
-@dataclass(frozen=True)
-class Detour:
-    """What a runtime may compute on the way to an affine layer's result.
-
-    Attributes
-    ----------
-    swell : results on the way are at most this many times the operands, ``centre``, or what is
-        added up in the end.
-    carry : what a result on the way loses below tiny is multiplied by at most this.
-    centre : largest constant that is subtracted from the operand first.
-    spread : smallest sum of constants whose rounding is relative, but which may lose tiny.
-    """
-
-    swell: float = 1.0
-    carry: float = 1.0
-    centre: float = 0.0
-    spread: float = math.inf
 
 
 @dataclass(frozen=True)

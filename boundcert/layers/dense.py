@@ -9,9 +9,10 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from boundcert.layers.affine import Affine, Detour, Transform
+from boundcert.layers.affine import Affine, Transform
 from boundcert.layers.base import NodeSpec, Unsupported, align, constant, numel
 from boundcert.layers.rows import Rows
+from boundcert.layers.runtime_bounds import Detour
 from boundcert.layers.spectral import gamma, spectral_norm_bound
 
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from boundcert.layers.affine import Affine, Detour, Transform
+from boundcert.layers.affine import Affine, Transform
 from boundcert.layers.base import (
     Deviation,
     Layer,
@@ -26,6 +26,7 @@ from boundcert.layers.base import (
     numel,
 )
 from boundcert.layers.rows import Rows
+from boundcert.layers.runtime_bounds import Detour
 from boundcert.layers.spectral import gamma
 
 

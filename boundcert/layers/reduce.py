@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from boundcert.layers import conv_rows
-from boundcert.layers.affine import Affine, Detour, Transform
+from boundcert.layers.affine import Affine, Transform
 from boundcert.layers.base import Layer, NodeSpec, Unsupported, axis_of, numel
 from boundcert.layers.conv import _CONV
 from boundcert.layers.rows import Rows, plane_of
+from boundcert.layers.runtime_bounds import Detour
 from boundcert.layers.windows import Windows, of_pool, spatial
 
 

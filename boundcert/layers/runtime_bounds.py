@@ -10,6 +10,7 @@ entries may read one as 0 as well; whatever made it, or reads it next, has alrea
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 
@@ -22,6 +23,25 @@ UP = 1 + 1e-9
 #: exp(y·log x) whose argument is off by some u of its size, and for repeated multiplication; the
 #: libraries at hand are within 2u.
 POWER = (64.0, 4.0)
+
+
+@dataclass(frozen=True)
+class Detour:
+    """What a runtime may compute on the way to an affine layer's result.
+
+    Attributes
+    ----------
+    swell : results on the way are at most this many times the operands, ``centre``, or what is
+        added up in the end.
+    carry : what a result on the way loses below tiny is multiplied by at most this.
+    centre : largest constant that is subtracted from the operand first.
+    spread : smallest sum of constants whose rounding is relative, but which may lose tiny.
+    """
+
+    swell: float = 1.0
+    carry: float = 1.0
+    centre: float = 0.0
+    spread: float = math.inf
 
 
 def settled(arithmetic: Arithmetic, error: torch.Tensor, *reached: torch.Tensor) -> torch.Tensor:

@@ -167,14 +167,14 @@ BUGS = (
     ),
     Bug(
         "boxes that are not widened by a runtime's errors",
-        "bounds.frame:Frame._reached",
+        "bounds.frame:Frame.reached",
         ("erring",),
         "widened(box, self.errors.own.get(k))",
         "box",
     ),
     Bug(
         "an entry's own error forgotten where it is bounded",
-        "bounds.frame:first_rows",
+        "bounds.refine:first_rows",
         ("erring",),
         "if errors and node in errors.own:",
         "if False:",
