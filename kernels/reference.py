@@ -75,7 +75,8 @@ def activation_slopes(
     Returns
     -------
     low, high : (B, n)
-        Bounds on the derivative over the box, widened by a relative 16·2⁻⁵².
+        Bounds on the derivative over the box, widened by a relative 16·2⁻⁵², and by
+        :func:`scalar.slope_noise`.
     """
     reach = (unit * scale[:, None] + offset[:, None]) * (1.0 + 4 * EPS)
     low_end, high_end = z - reach, z + reach
@@ -89,7 +90,9 @@ def activation_slopes(
         met = (low_end <= hi) & (high_end >= lo)
         low = np.where(met, np.minimum(low, value), low)
         high = np.where(met, np.maximum(high, value), high)
-    low, high = low - 16 * EPS * np.abs(low), high + 16 * EPS * np.abs(high)
+    noise = scalar.slope_noise(kind)
+    low = low - (16 * EPS * np.abs(low) + noise)
+    high = high + (16 * EPS * np.abs(high) + noise)
     return np.where(broken, -np.inf, low), np.where(broken, np.inf, high)
 
 

@@ -76,6 +76,11 @@ OUTLINED double slope(int kind, double x, double a, double b) {
     }
 }
 
+// See scalar.py: summands that cancel, exponentials of rounded squares.
+__device__ inline double slope_noise(int kind) {
+    return kind == GELU || kind == GELU_TANH || kind == ERF || kind == HARD_SWISH ? 4e-15 : 0.0;
+}
+
 // Second derivative of a smooth activation at x; nan for the others.
 OUTLINED double curvature(int kind, double x, double a, double b) {
     (void)a, (void)b;

@@ -46,7 +46,8 @@ struct Boxes {
                 high = larger(high, zone[2]);
             }
         }
-        return Range{low - 16 * EPS * fabs(low), high + 16 * EPS * fabs(high)};
+        const double noise = slope_noise(kind);
+        return Range{low - (16 * EPS * fabs(low) + noise), high + (16 * EPS * fabs(high) + noise)};
     }
 
     __device__ double steepest(i64 s, i64 i) const {
