@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from boundcert.bounds.deployed import SEMANTICS, check_semantics
+from boundcert.bounds.deployed import SEMANTICS, check_semantics, widened_clip, within_type
 from boundcert.bounds.methods import About, Bounder, Limits, Stage, method
 from boundcert.bounds.propagate import Evaluation
 from boundcert.clip import Clip
@@ -51,7 +51,8 @@ class Prepared:
         self.device = usable_device(device)
         self.network = network if self.device.type == "cpu" else network.to(self.device)
         with torch.no_grad():
-            about = About(clip, arithmetic_of(network.source) if deployed else None)
+            self.arithmetic = arithmetic_of(network.source) if deployed else None
+            about = About(widened_clip(clip, self.arithmetic), self.arithmetic)
             self.bounder: Bounder = entry.prepare(
                 self.network, self.norm, limits or Limits(), about
             )
@@ -64,13 +65,17 @@ class Prepared:
     @torch.no_grad()
     def __call__(self, rows: torch.Tensor, progress: Callable[[int], None] | None = None) -> Chunk:
         """The bounds of one chunk of float64 samples (B, *input_shape)."""
-        values = self.network.run(rows.to(self.device))
+        x = rows.to(self.device)
+        values = self.network.run(x)
         label = values[-1].reshape(len(rows), -1).argmax(dim=1)
         bounds = self.bounder(Evaluation(self.network, values), label)
         if progress is not None:
             progress(len(rows))
+        radius = bounds.radius
+        if self.arithmetic is not None and self.certified:
+            radius = within_type(radius, x, self.norm, self.arithmetic)
         return Chunk(
-            bounds.radius.cpu().numpy(),
+            radius.cpu().numpy(),
             label.cpu().numpy(),
             bounds.kappa.cpu().numpy(),
             bounds.rungs,

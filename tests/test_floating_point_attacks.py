@@ -15,8 +15,10 @@ import pytest
 from network.models import model, node
 
 from boundcert import certify
+from boundcert.layers.arithmetic import BFLOAT16, FLOAT16
 from boundcert.network.graph import Network
 from boundcert.network.importer import import_bytes
+from boundcert.network.precision import arithmetic_of
 from boundcert.network.runtime import Runtime
 
 Affine = tuple[list[list[float]], list[float]]
@@ -112,3 +114,88 @@ def test_a_neuron_that_fires_in_one_order_of_summation_only_is_seen() -> None:
     assert 3.0 - 3.5 < 0 < fires and fires * 1e4 > 1.0
     assert certify(network, x, semantics="exact").lower[0] > 0
     assert certify(network, x).lower[0] == 0
+
+
+def scaled_convolution(scale: float, behind: float) -> onnx.ModelProto:
+    """x₁ through a convolution and a Mul that a runtime folds into it, and x₂ added behind."""
+
+    def tensor(*values: float) -> np.ndarray:
+        return np.float32(values).reshape(1, -1, 1, 1)
+
+    nodes = [
+        node("Conv", "x u", "a"),
+        node("Relu", "a", "b"),
+        node("Conv", "b w", "c"),
+        node("Mul", "c s", "d"),
+        node("Relu", "d", "e"),
+        node("Conv", "e v", "f"),
+        node("Conv", "x w2", "g"),
+        node("Add", "f g", "h"),
+        node("Flatten", "h", "k"),
+        node("Gemm", "k one bias", "y", transB=1),
+    ]
+    constants = {
+        "u": tensor(behind, 0.0),
+        "w": tensor(scale),
+        "s": np.float32(scale).reshape(1, 1, 1),
+        "v": tensor(behind),
+        "w2": tensor(0.0, 1.0),
+        "one": np.float32([[1], [0]]),
+        "bias": np.float32([0, 0.4]),
+    }
+    return model(nodes, ("N", 2, 1, 1), constants)
+
+
+@pytest.mark.parametrize("method", ["walk", "relax"])
+@pytest.mark.parametrize(("scale", "behind"), [(1e-23, 1e23), (1e20, 1e-20)])
+def test_coefficients_that_vanish_or_overflow_where_nodes_are_fused(
+    scale: float, behind: float, method: str
+) -> None:
+    """1e-23·1e-23 is 0 in float32: onnxruntime, which folds it, decides otherwise 0.2 away."""
+    network = imported(scaled_convolution(scale, behind))
+    x = np.array([[1.0, 0.5]]).reshape(1, 2, 1, 1)
+    assert certify(network, x, method=method, semantics="exact").lower[0] > 0.2
+    assert certify(network, x, method=method).lower[0] == 0
+
+
+@pytest.mark.parametrize("method", ["walk", "relax"])
+def test_sums_of_branches_that_one_accumulator_takes(method: str) -> None:
+    """3e7, then a thousand times 0.99, then −3e7, in one sum: all of the 990 is lost."""
+    count = 1000
+    nodes = [
+        node("Split", "x sizes", "a b", axis=1),
+        node("MatMul", "a large", "h"),
+        node("MatMul", "b small", "k"),
+        node("Add", "h k", "s"),
+        node("Gemm", "s one bias", "y", transB=1),
+    ]
+    constants = {
+        "sizes": np.int64([2, count]),
+        "large": np.float32([[3e7], [-3e7]]),
+        "small": np.full((count, 1), 0.99, np.float32),
+        "one": np.float32([[1], [0]]),
+        "bias": np.float32([0, 500]),
+    }
+    total = np.float32(3e7)
+    for _ in range(count):
+        total += np.float32(0.99)
+    assert total - np.float32(3e7) < 500 < 0.99 * count
+    network = imported(model(nodes, ("N", 2 + count), constants))
+    x = np.ones((1, 2 + count))
+    assert certify(network, x, method=method, semantics="exact").lower[0] > 0
+    assert certify(network, x, method=method).lower[0] == 0
+
+
+@pytest.mark.parametrize("sample", [(16777216.4, 16777216.9), (1e-40, 3e-40)])
+def test_samples_that_are_no_numbers_of_the_models_type(sample: tuple[float, float]) -> None:
+    """A runtime reads both entries as one number, or as 0 where it flushes."""
+    network = imported(model([node("Relu", "x", "y")], ("N", 2)))
+    assert certify(network, np.array([sample])).lower[0] == 0
+
+
+def test_two_kinds_of_halves_have_the_smaller_range_and_the_coarser_unit() -> None:
+    half, brain = onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16
+    nodes = [node("Cast", "x", "c", to=brain), node("Cast", "c", "y", to=half)]
+    found = arithmetic_of(imported(model(nodes, ("N", 2), kind=half)).source)
+    assert (found.unit, found.largest) == (BFLOAT16.unit, FLOAT16.largest)
+    assert found.tiny == FLOAT16.tiny

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 import torch
 
 from boundcert.bounds.propagate import Evaluation, size_of
+from boundcert.clip import Clip
 from boundcert.errors import UsageError
 from boundcert.layers.affine import Affine
 from boundcert.layers.arithmetic import Arithmetic
 from boundcert.layers.base import UNIT, Deviation, Layer, numel
+from boundcert.layers.diagonal import Diagonal
 from boundcert.layers.registry import LINEAR
-from boundcert.layers.relaxation import NUDGE, Box
+from boundcert.layers.relaxation import NUDGE, Box, largest
 from boundcert.network.graph import Network, Node
 from boundcert.norms import Norm
 
@@ -71,43 +73,107 @@ class Rounded:
 
     Attributes
     ----------
-    terms : see :func:`terms_beside`.
+    fusion : its values ahead are positions where ``operands`` are.
     """
 
     layer: Layer
     operands: tuple[int, ...]
-    terms: int
+    fusion: Fusion
     pool: Layer | None = None
 
     def error(self, arithmetic: Arithmetic, boxes: Sequence[Box]) -> torch.Tensor | None:
-        """See :meth:`Layer.runtime_error`; ``boxes`` are those of all nodes so far."""
-        fused = arithmetic.beside(self.terms)
+        """See :meth:`Layer.runtime_error`; ``boxes`` are those of all nodes so far.
+
+        A product of coefficients that is smaller than tiny may be lost, at each of F roundings:
+        one of n² that n terms may be fused to, and it acts on a value ahead of the node.
+        """
+        fused = arithmetic.beside(self.fusion.terms)
         error = self.layer.runtime_error(fused, *(boxes[i] for i in self.operands))
         if error is None:
             return None
+        if self.fusion.ahead and isinstance(self.layer, LINEAR):
+            most = torch.stack([largest(boxes[i].magnitude) for i in self.fusion.ahead]).amax(dim=0)
+            terms = fused.fused + self.fusion.total
+            lost = 4 * fused.fused * terms**2 * arithmetic.tiny * (most + self.fusion.offset)
+            error = error + lost.reshape(-1, *([1] * (error.dim() - 1)))
+            if not self.fusion.scale <= arithmetic.largest:
+                error = torch.full_like(error, torch.inf)
         # no number is no bound
         error = error.nan_to_num(torch.inf, torch.inf)
         return error if self.pool is None else self.pool.forward(error)
 
 
-def terms_beside(network: Network) -> list[int]:
-    """How many terms the affine nodes next to each node sum, along the longest path through it.
+def within_type(
+    radius: torch.Tensor, x: torch.Tensor, norm: Norm, kind: Arithmetic
+) -> torch.Tensor:
+    """Radii (B,) for perturbed samples x (B, …) that are rounded to numbers of the model's type.
 
-    Affine nodes that follow one another may be fused: the operand that one of them adds may then
-    go through the sums of the others.
+    Rounding x′ moves it by no more than u|x′| and tiny, entry by entry: by u(‖x‖ + r) + tiny·‖1‖
+    in all. So what holds up to ``radius`` for every x′ holds for rounded ones up to that less.
     """
+    size = norm.of_rows(x) + radius
+    ones = norm.of_rows(torch.ones_like(x)) * kind.tiny
+    left = radius - (size * kind.unit + ones) * (1 + 1e-9)
+    return torch.where(left > 0, left * (1 - 1e-14), torch.zeros_like(left))
+
+
+def widened_clip(clip: Clip | None, kind: Arithmetic | None) -> Clip | None:
+    """The range with what rounding its ends to the model's type may add."""
+    if clip is None or kind is None:
+        return clip
+    low, high = clip.low, clip.high
+    return Clip(
+        low - 2 * (abs(low) * kind.unit + kind.tiny), high + 2 * (abs(high) * kind.unit + kind.tiny)
+    )
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """What a runtime may fuse an affine node with: those of its connected run of affine nodes.
+
+    Attributes
+    ----------
+    terms : that the others sum in all. The operand that one of them adds may go through the sums
+        of all of them, where branches meet in a sum, too.
+    ahead : the values in front of the node in the run, which fused coefficients act on.
+    offset : what a value ahead may be larger than those listed.
+    total : terms of the whole run.
+    scale : no fused coefficient is larger: scalings multiply up, on top of one sum's coefficients.
+    """
+
+    terms: int = 0
+    ahead: tuple[int, ...] = ()
+    offset: float = 0.0
+    total: int = 0
+    scale: float = 1.0
+
+
+def fusions(network: Network) -> list[Fusion]:
+    """For each node what it may be fused with; nothing for one that is not affine."""
     nodes = network.nodes
-    ahead, behind = [0] * len(nodes), [0] * len(nodes)
+    run, ahead = list(range(len(nodes))), [set(node.inputs) for node in nodes]
     for k, node in enumerate(nodes):
-        if isinstance(node.layer, LINEAR):
-            ahead[k] = _terms(node) + max((ahead[i] for i in node.inputs), default=0)
-    for k in range(len(nodes) - 1, -1, -1):
-        if isinstance(nodes[k].layer, LINEAR):
-            behind[k] += _terms(nodes[k])
-            for i in nodes[k].inputs:
-                if isinstance(nodes[i].layer, LINEAR):
-                    behind[i] = max(behind[i], behind[k])
-    return [max(a + b - 2 * _terms(node), 0) for a, b, node in zip(ahead, behind, nodes)]
+        for i in node.inputs if isinstance(node.layer, LINEAR) else ():
+            if isinstance(nodes[i].layer, LINEAR):
+                ahead[k] |= ahead[i]
+                old, new = run[i], run[k]
+                run = [new if r == old else r for r in run]
+    terms = dict.fromkeys(run, 0)
+    scales, sums = dict.fromkeys(run, 1.0), dict.fromkeys(run, 1.0)
+    for k, node in enumerate(nodes):
+        terms[run[k]] += _terms(node)
+        if isinstance(node.layer, Affine) and not node.layer.moves_only:
+            gain = max(node.layer.absolute_gain(Norm.LINF), 1.0)
+            if isinstance(node.layer, Diagonal):
+                scales[run[k]] *= gain
+            else:
+                sums[run[k]] = max(sums[run[k]], gain)
+    return [
+        Fusion(terms[r] - _terms(node), tuple(sorted(before)), 0.0, terms[r], scales[r] * sums[r])
+        if isinstance(node.layer, LINEAR)
+        else Fusion()
+        for r, before, node in zip(run, ahead, nodes)
+    ]
 
 
 def _terms(node: Node) -> int:
@@ -139,10 +205,10 @@ def errors_over(
     if norm is not Norm.L2:
         copies = numel(network.input_shape) if norm is Norm.LINF else 1
         moves[Norm.L2] = {0: Deviation(radius * (copies**0.5 * (1 + 4 * UNIT)))}
-    boxes, errors, beside = [_about(evaluation, moves, 0)], {}, terms_beside(network)
+    boxes, errors, fused = [_about(evaluation, moves, 0)], {}, fusions(network)
     for k, node in enumerate(network.nodes[1:], start=1):
         layer = evaluation.layer(k)
-        error = Rounded(layer, node.inputs, beside[k]).error(arithmetic, boxes)
+        error = Rounded(layer, node.inputs, fused[k]).error(arithmetic, boxes)
         if error is not None:
             errors[k] = error
         for which, moved in moves.items():

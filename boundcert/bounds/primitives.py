@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from boundcert.bounds.deployed import Rounded, terms_beside
+from boundcert.bounds.deployed import Fusion, Rounded, fusions
 from boundcert.layers.activation import Elementwise
 from boundcert.layers.base import Layer
 from boundcert.layers.conv import Conv
@@ -54,7 +54,8 @@ def primitives(network: Network, pool_first: bool = True) -> Primitive:
         k: i for k in range(1, len(network.nodes)) if (i := _absorbs(network, k, pool_first)) > 0
     }
     builder = _Builder(network.nodes[0])
-    origin, rounded, beside = [0], {}, terms_beside(network)
+    origin, rounded, fused = [0], {}, fusions(network)
+    biases = {i: network.nodes[k].layer for k, i in absorbed.items()}
     for k, node in enumerate(network.nodes[1:], start=1):
         if k in absorbed.values():
             origin.append(-1)
@@ -64,22 +65,32 @@ def primitives(network: Network, pool_first: bool = True) -> Primitive:
         operands = tuple(origin[i] for i in inputs)
         builder.node = node
         origin.append(builder.place(before, *operands))
-        terms = beside[absorbed.get(k, k)]
-        rounded[origin[-1]] = _rounded(node, before, builder.nodes[-1], operands, terms)
+        fusion = fused[absorbed.get(k, k)]
+        fusion = _placed(fusion, origin, biases)
+        rounded[origin[-1]] = _rounded(node, before, builder.nodes[-1], operands, fusion)
     return Primitive(replace(network, nodes=tuple(builder.nodes)), tuple(origin), rounded)
 
 
+def _placed(fusion: Fusion, origin: Sequence[int], absorbers: Mapping[int, Layer | None]) -> Fusion:
+    """A fusion with positions in the new network. What a bias was joined to has none there: its
+    value is no larger than with the bias, and the bias, together."""
+    lost = [absorbers[i] for i in fusion.ahead if origin[i] < 0]
+    sizes = [float(layer.shift.abs().max()) for layer in lost if isinstance(layer, Diagonal)]
+    ahead = tuple(origin[i] for i in fusion.ahead if origin[i] >= 0)
+    return replace(fusion, ahead=ahead, offset=sum(sizes))
+
+
 def _rounded(
-    node: Node, before: Node | None, new: Node, operands: tuple[int, ...], terms: int
+    node: Node, before: Node | None, new: Node, operands: tuple[int, ...], fusion: Fusion
 ) -> Rounded:
     """How a runtime computes a node, made one with the node ``before`` it if there is one."""
     if before is not None and isinstance(node.layer, MaxPool):
         assert before.layer is not None
-        return Rounded(before.layer, operands, terms, node.layer)
+        return Rounded(before.layer, operands, fusion, node.layer)
     # a bias joined to its layer: a layer with bias allows for as many roundings
     layer = node.layer if before is None else new.layer
     assert layer is not None
-    return Rounded(layer, operands, terms)
+    return Rounded(layer, operands, fusion)
 
 
 class _Builder:

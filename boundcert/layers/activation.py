@@ -142,7 +142,7 @@ class Elementwise(Layer):
     def runtime_error(self, arithmetic: Arithmetic, *boxes: Box) -> torch.Tensor | None:
         """What the table says of its accuracy."""
         box = boxes[0]
-        low, high = self.interval(box)
+        low, high = (end.to(box.low.device) for end in self.interval(box))
         sizes = torch.cat([self.a.reshape(-1), self.b.reshape(-1)]).abs()
         present = sizes[sizes > 0]
         use = Use(

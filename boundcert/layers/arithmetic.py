@@ -8,15 +8,16 @@ these assumptions, not about one runtime:
 2. A sum or inner product may be taken in any order, in any grouping, with any number of
    accumulators; its products are those of the model's weights and the operands. So no Winograd or
    FFT convolution, and no arithmetic of fewer bits (TF32, bfloat16) than the model's own.
-3. Constants may be folded, and affine nodes be fused with affine nodes in front of them (bias,
-   batch normalisation, scaling): coefficients made that way are off by at most
-   :data:`FUSED` roundings, and so is what is added to them. Nodes are not replaced by formulas that
+3. Constants may be folded, and affine nodes be fused with affine nodes next to them (bias,
+   batch normalisation, scaling, sums): coefficients made that way are off by at most
+   :data:`FUSED` roundings, may be flushed to 0, and so may what is added to them; one accumulator
+   may take the terms of all nodes of a connected run. Nodes are not replaced by formulas that
    cancel: a runtime that takes the nodes of a layer normalisation together and computes the
    variance as a difference of squares is outside of this (onnxruntime may; switch that off).
 4. Results below the smallest normal number may be flushed to 0, or be gradual.
 5. Library functions are as accurate as the layer kinds say (:mod:`activation_table`).
-6. Inputs are numbers of the model's input type; what is done to the data in front of the model
-   (its normalisation) is done in the same arithmetic.
+6. What is done to the data in front of the model (rounding to its type, flushing, normalisation)
+   is done in the same arithmetic.
 7. The class is that of the logits. A softmax behind them may round two of them to one number.
 
 What the runtimes at hand do with each kind of layer is compared with its bound by

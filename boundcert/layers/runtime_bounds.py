@@ -82,8 +82,8 @@ def power_error(arithmetic: Arithmetic, exponent: float, size: torch.Tensor) -> 
 
 def representable(arithmetic: Arithmetic, value: float) -> bool:
     """Whether a constant is a number of the arithmetic's type (an infinity is)."""
-    kind: torch.dtype = getattr(torch, arithmetic.name)
-    return float(torch.tensor(value, dtype=torch.float64).to(kind)) == value
+    kind: torch.dtype | None = getattr(torch, arithmetic.name, None)
+    return kind is not None and float(torch.tensor(value, dtype=torch.float64).to(kind)) == value
 
 
 def worst_power(arithmetic: Arithmetic, exponent: float) -> float:
