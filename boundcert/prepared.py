@@ -71,13 +71,17 @@ class Prepared:
         bounds = self.bounder(Evaluation(self.network, values), label)
         if progress is not None:
             progress(len(rows))
-        radius = bounds.radius
+        radius, kappa = bounds.radius, bounds.kappa
         if self.arithmetic is not None and self.certified:
-            radius = within_type(radius, x, self.norm, self.arithmetic)
+            about = (x, self.norm, self.arithmetic)
+            first = kappa[:, 0]
+            first = torch.where(first.isfinite(), within_type(first, *about), first)
+            kappa = torch.cat((first[:, None], kappa[:, 1:]), dim=1)
+            radius = within_type(radius, *about)
         return Chunk(
             radius.cpu().numpy(),
             label.cpu().numpy(),
-            bounds.kappa.cpu().numpy(),
+            kappa.cpu().numpy(),
             bounds.rungs,
         )
 
