@@ -242,7 +242,11 @@ class Walk:
         errors = errors_over(evaluation, bounds.radius, self.plan.norm, self.arithmetic)
         there = Evaluation(evaluation.network, evaluation.values, errors)
         deployed = walk(without_taylor(self.plan), there, label)
-        return replace(deployed, radius=torch.minimum(deployed.radius, bounds.radius))
+        radius = torch.minimum(deployed.radius, bounds.radius)
+        # nor may the input be said to move further than errors are known
+        kappa = deployed.kappa.clone()
+        kappa[:, 0] = torch.where(radius > 0, radius, kappa[:, 0])
+        return replace(deployed, radius=radius, kappa=kappa)
 
 
 def without_taylor(plan: Plan) -> Plan:

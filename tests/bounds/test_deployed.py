@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from bounds.frame_checks import assert_values_hold, classes, least_margins, problem_of
@@ -11,13 +12,14 @@ from network_factory import random_network, smooth_mlp
 from runtime_model import erring_values
 
 from boundcert.attacks import gradient_guided_points
-from boundcert.bounds.deployed import errors_over
+from boundcert.bounds.deployed import errors_over, widened_clip, within_type
 from boundcert.bounds.frame import Frame
 from boundcert.bounds.methods import About, Limits
 from boundcert.bounds.primitives import Primitive, primitives
 from boundcert.bounds.propagate import Evaluation
 from boundcert.bounds.relax import RELAX, Ladder
 from boundcert.bounds.walk import Walk
+from boundcert.clip import Clip
 from boundcert.layers.arithmetic import FLOAT32, Arithmetic
 from boundcert.network.graph import Network
 from boundcert.norms import Norm
@@ -117,6 +119,31 @@ def test_no_error_of_a_runtime_changes_the_class_within_relax(  # type: ignore[n
             found = _of_old_nodes(ladder.primitive, frame)
             errors = {k: torch.fmin(e, found.get(k, e)) for k, e in errors.items()}
     _assert_keeps_class(network, x, label, norm, radius, errors, seed)
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(seed=seeds, norm=norms, scale=st.sampled_from([1e-40, 1e-3, 1.0, 1e7]))
+def test_rounding_a_perturbed_sample_stays_within_what_was_proved(seed, norm, scale) -> None:  # type: ignore[no-untyped-def]
+    random = torch.Generator().manual_seed(seed % 2**31)
+    x, move = (torch.randn(4, 9, generator=random, dtype=torch.float64) for _ in range(2))
+    x = x * scale
+    for share in (1e-7, 1e-6, 1e-3):
+        proved = norm.of_rows(x) * share
+        radius = within_type(proved, x, norm, FLOAT32)
+        point = x + move / norm.of_rows(move)[:, None] * (radius * (1 - 1e-12))[:, None]
+        for read in (point.float().double(), torch.where(point.abs() < 2.0**-126, 0.0, point)):
+            apart = norm.of_rows(read - x)
+            assert bool(((apart <= proved) | (radius == 0)).all())
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(ends=st.tuples(st.floats(-1e5, 1e5), st.floats(-1e5, 1e5)))
+def test_a_range_holds_its_rounded_numbers(ends: tuple[float, float]) -> None:
+    low, high = min(ends), max(ends)
+    if low < high:
+        wide = widened_clip(Clip(low, high), FLOAT32)
+        assert wide is not None
+        assert wide.low <= float(np.float32(low)) and float(np.float32(high)) <= wide.high
 
 
 @pytest.mark.parametrize("norm", list(Norm))
