@@ -10,6 +10,11 @@ import torch
 from boundcert.errors import UsageError
 
 
+def flat(x: torch.Tensor) -> torch.Tensor:
+    """A row a sample, (B, …) → (B, n), also where a sample is one number, of shape ()."""
+    return x.unsqueeze(-1).flatten(1)
+
+
 class Norm(enum.Enum):
     """An Lp norm on perturbations; ``value`` is the name used in files and on the command line."""
 
@@ -56,14 +61,14 @@ class Norm(enum.Enum):
 
     def of_rows(self, x: torch.Tensor) -> torch.Tensor:
         """Norm of each sample, shape (B, …) → (B,), overflow-free for p = 2."""
-        flat = x.flatten(1)
-        if flat.shape[1] == 0:
-            return flat.new_zeros(flat.shape[0])
+        rows = flat(x)
+        if rows.shape[1] == 0:
+            return rows.new_zeros(rows.shape[0])
         if self is not Norm.L2:
-            return torch.linalg.vector_norm(flat, ord=self.p, dim=1)
-        plain = torch.linalg.vector_norm(flat, dim=1)
+            return torch.linalg.vector_norm(rows, ord=self.p, dim=1)
+        plain = torch.linalg.vector_norm(rows, dim=1)
         if bool(((plain > 1e-140) & (plain < 1e140)).all()):
             return plain
-        scale = flat.abs().amax(dim=1, keepdim=True)
+        scale = rows.abs().amax(dim=1, keepdim=True)
         safe = torch.where(scale > 0, scale, torch.ones_like(scale))
-        return scale[:, 0] * torch.linalg.vector_norm(flat / safe, dim=1)
+        return scale[:, 0] * torch.linalg.vector_norm(rows / safe, dim=1)

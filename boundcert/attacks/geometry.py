@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from boundcert.norms import Norm
+from boundcert.norms import Norm, flat
 
 # Shrinks a radius by more than the rounding of the norm that a caller will check it with.
 _SLACK = 1.0 - 1e-12
@@ -17,7 +17,7 @@ def per_row(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 def finite_rows(x: torch.Tensor) -> torch.Tensor:
     """Which samples hold no NaN and no infinity, (B, *S) → (B,) bool."""
-    return torch.isfinite(x).flatten(1).all(dim=1)
+    return flat(torch.isfinite(x)).all(dim=1)
 
 
 def largest_entry(x: torch.Tensor) -> torch.Tensor:
@@ -47,9 +47,9 @@ def steepest(gradient: torch.Tensor, norm: Norm) -> torch.Tensor:
         return unit(gradient, norm)
     if norm is Norm.LINF:
         return gradient.sign()
-    flat = gradient.flatten(1)
-    top = flat.abs().argmax(dim=1, keepdim=True)
-    vertex = torch.zeros_like(flat).scatter(1, top, flat.gather(1, top).sign())
+    rows = flat(gradient)
+    top = rows.abs().argmax(dim=1, keepdim=True)
+    vertex = torch.zeros_like(rows).scatter(1, top, rows.gather(1, top).sign())
     return vertex.reshape(gradient.shape)
 
 

@@ -16,7 +16,7 @@ from boundcert.layers.relaxation import Box, Choice, Loss, Relaxation, down
 from boundcert.layers.rows import Rows, array, plane_of, planes, up
 from boundcert.layers.spectral import gamma
 from boundcert.network.graph import Network
-from boundcert.norms import Norm
+from boundcert.norms import Norm, flat
 
 #: Bytes that the coefficients of one block of rows may take at one node.
 BLOCK_BYTES, FIRST_BLOCK = 6 * 2**20, 32
@@ -176,7 +176,7 @@ def first_rows(
     parts, rest = relaxation.single(*entries)
     if errors and node in errors.own:
         index, owner, _ = entries
-        rest = down(rest, -errors.own[node].flatten(1)[owner, index])
+        rest = down(rest, -flat(errors.own[node])[owner, index])
     start: dict[int, Rows] = {}
     for i, part in zip(network.nodes[node].inputs, parts):
         if i in start:

@@ -23,7 +23,7 @@ from boundcert.layers.diagonal import Diagonal
 from boundcert.layers.registry import LINEAR
 from boundcert.layers.relaxation import NUDGE, Box, largest
 from boundcert.network.graph import Network, Node
-from boundcert.norms import Norm
+from boundcert.norms import Norm, flat
 
 #: Which network radii are about, the usual first: the one that a runtime evaluates in the model's
 #: own arithmetic, or the function of real numbers.
@@ -222,10 +222,10 @@ def errors_over(
 def _about(evaluation: Evaluation, moves: Mapping[Norm, dict[int, Deviation]], k: int) -> Box:
     """The box of node k's values that deviate so much from those at the samples."""
     value = evaluation.values[k]
-    flat = torch.full_like(value.flatten(1), torch.inf)
+    most = torch.full_like(flat(value), torch.inf)
     for moved in moves.values():
         reach = moved[k].entries(1)
         entries = reach.unit * reach.scale[:, None] + reach.offset[:, None]
         entries = torch.fmin(entries, moved[k].size[:, None])
-        flat = torch.minimum(flat, entries.nan_to_num(torch.inf, torch.inf))
-    return widened(Box(value, value, value), flat.reshape(value.shape) * (1 + 1e-12))
+        most = torch.minimum(most, entries.nan_to_num(torch.inf, torch.inf))
+    return widened(Box(value, value, value), most.reshape(value.shape) * (1 + 1e-12))

@@ -14,7 +14,7 @@ from boundcert.layers.registry import LINEAR
 from boundcert.layers.relaxation import Box, Relaxation
 from boundcert.layers.spectral import gamma
 from boundcert.network.graph import Network
-from boundcert.norms import Norm
+from boundcert.norms import Norm, flat
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Prefix:
         """
         if k not in self.columns:
             return None
-        error = torch.linalg.vector_norm(point.deviation.flatten(1), dim=1)
+        error = torch.linalg.vector_norm(flat(point.deviation), dim=1)
         inflation = 1 + 2 * gamma(point.low[0].numel() + 32)
         # squares that underflow are in the last summand
         return (eps * self.columns[k] + error * inflation + 1e-140) * (1 + 8 * UNIT)
@@ -130,7 +130,7 @@ def _matrices(
             if norm is Norm.L1:
                 squares += plus.rows.flat(network.input_shape).square().sum(dim=0)
             if matrix is not None:
-                matrix[cut] = plus.rows.flat(network.input_shape).flatten(1)
+                matrix[cut] = flat(plus.rows.flat(network.input_shape))
         result[k] = norms.reshape(1, *network.nodes[k].shape)
         if norm is Norm.L1:
             # squares that underflow are in the last summand

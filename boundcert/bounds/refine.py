@@ -11,6 +11,7 @@ from boundcert.bounds.form import Form
 from boundcert.bounds.sought import Sought, Start, bounds_on
 from boundcert.layers.activation import Elementwise
 from boundcert.layers.relaxation import Relaxation
+from boundcert.norms import flat
 
 if TYPE_CHECKING:
     from boundcert.bounds.frame import Frame
@@ -33,7 +34,7 @@ def refine(
         if mask is None:
             continue
         ends = (mask, mask) if end is None else (mask & (end >= 0), mask & (end <= 0))
-        done |= _tighten(frame, i, torch.stack(ends, dim=-1).flatten(1, -2), steps)
+        done |= _tighten(frame, i, torch.stack([flat(end) for end in ends], dim=-1), steps)
     return done
 
 
@@ -84,7 +85,7 @@ def _bound(frame: Frame, node: int, wanted: torch.Tensor, steps: int) -> None:
         places = (frame.relaxations, frame.boxes, node, entries, frame.errors)
         return first_rows(frame.problem.network, *places)
 
-    point = frame.problem.values[node].flatten(1)[owner, index] * sign
+    point = flat(frame.problem.values[node])[owner, index] * sign
     entry, concretise = 2 * index + found[:, 2], frame.problem.region.concretise
     bound = bounds_on(frame, Sought(node, first, point, owner, entry, concretise), steps)
     frame.forms[node].keep(found, bound)

@@ -16,7 +16,7 @@ from boundcert.layers.base import UNIT, numel
 from boundcert.layers.relaxation import Box, down
 from boundcert.layers.rows import Rows, array, planes
 from boundcert.layers.spectral import gamma
-from boundcert.norms import Norm
+from boundcert.norms import Norm, flat
 
 #: Rounds of the search for where a bound vanishes, and the relative gain that ends it.
 ROUNDS, GAIN = 12, 1e-5
@@ -107,8 +107,8 @@ class Region:
         loss, slope, _ = self._split(rows, eps)
         inflation = 1 + 2 * gamma(numel(shape) + 32)
         base = down(base, -(loss * inflation + 1e-290))
-        flat = base.abs() / self.rooms.farthest[rows.owner] * FLAT
-        return Linear(base, slope * inflation + flat.nan_to_num(0.0, 0.0, 0.0) + 1e-290)
+        slack = base.abs() / self.rooms.farthest[rows.owner] * FLAT
+        return Linear(base, slope * inflation + slack.nan_to_num(0.0, 0.0, 0.0) + 1e-290)
 
     def vanishing(
         self, rows: Rows, base: torch.Tensor, shape: tuple[int, ...], eps: torch.Tensor
@@ -154,10 +154,10 @@ class Region:
         else:
             moves = torch.where(size > level, room, 0.0)
             last = (size == level) & (room > 0)
-            left = radius.flatten() - moves.flatten(1).sum(dim=1)
-            share = left.clamp(min=0.0) / last.flatten(1).sum(dim=1).clamp(min=1)
+            left = radius.flatten() - flat(moves).sum(dim=1)
+            share = left.clamp(min=0.0) / flat(last).sum(dim=1).clamp(min=1)
             moves = torch.where(last, share.reshape(radius.shape), moves)
-        return (values.abs() * moves).flatten(1).sum(dim=1)
+        return flat(values.abs() * moves).sum(dim=1)
 
     def _split(
         self, rows: Rows, eps: torch.Tensor
@@ -177,4 +177,4 @@ def _length(rows: Rows, shape: tuple[int, ...], norm: Norm) -> torch.Tensor:
     values = rows.values
     if not rows.whole:
         values = values * rows.patches(values.new_ones(1, *shape))
-    return torch.linalg.vector_norm(values.flatten(1).double(), norm.dual.p, dim=1)
+    return torch.linalg.vector_norm(flat(values).double(), norm.dual.p, dim=1)

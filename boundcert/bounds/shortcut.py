@@ -12,7 +12,7 @@ from boundcert.layers.relaxation import Box, Loss, Relaxation
 from boundcert.layers.rows import Rows
 from boundcert.layers.spectral import gamma
 from boundcert.network.graph import Network
-from boundcert.norms import Norm
+from boundcert.norms import Norm, flat
 
 #: Most operations that factoring a matrix may take.
 FACTORING = 2e10
@@ -71,14 +71,15 @@ class _Straight(Relaxation):
         terms, width = shortcut.matrix.shape
         lost = shortcut.error + shortcut.gain * gamma(terms + 8)
         deviation = eps[:, None].expand(-1, width)
-        share = (point.deviation.flatten(1).amax(dim=1) + eps * lost) * (1 + 8 * UNIT)
+        share = (flat(point.deviation).amax(dim=1) + eps * lost) * (1 + 8 * UNIT)
         self.loss = Loss.of(share, deviation)
 
     def below(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
-        shortcut, flat = self.shortcut, rows.flat(self.shape).flatten(1)
-        matrix = shortcut.single if flat.dtype is torch.float32 else shortcut.matrix
+        shortcut, values = self.shortcut, flat(rows.flat(self.shape))
+        matrix = shortcut.single if values.dtype is torch.float32 else shortcut.matrix
         mass = rows.mass * (shortcut.gain * (1 + 1e-9))
-        return (Rows.of(flat @ matrix, rows.owner, (matrix.shape[1],), mass),), self.loss.rest(rows)
+        below = Rows.of(values @ matrix, rows.owner, (matrix.shape[1],), mass)
+        return (below,), self.loss.rest(rows)
 
 
 def worthwhile(network: Network, affine: list[int], node: int, norm: Norm) -> bool:

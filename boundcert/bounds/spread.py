@@ -34,7 +34,7 @@ from boundcert.layers.centre import Centre, End
 from boundcert.layers.registry import LINEAR
 from boundcert.layers.relaxation import Relaxation
 from boundcert.layers.rows import Rows
-from boundcert.norms import Norm
+from boundcert.norms import Norm, flat
 
 if TYPE_CHECKING:
     from boundcert.bounds.frame import Frame
@@ -72,7 +72,7 @@ class Spread:
 
         Beyond the radius, where nothing is proved, some more do not matter.
         """
-        more = (entries & ~self.entries).flatten(1).any(dim=1) & (eps <= self.radius)
+        more = flat(entries & ~self.entries).any(dim=1) & (eps <= self.radius)
         return torch.where(more, torch.inf, self.at(eps))
 
     def take(self, samples: torch.Tensor) -> Spread:
@@ -128,7 +128,7 @@ def spread_of(frame: Frame, node: int, bent: torch.Tensor) -> tuple[Spread, Sour
 def _spreads(frame: Frame, operand: int, weights: torch.Tensor) -> list[Spread] | None:
     """Spreads of a node's entries times weights (K, B, *shape), over those that are not 0."""
     problem, entries = frame.problem, weights != 0
-    wanted, flat = entries.any(dim=0).flatten(1), weights.flatten(2)
+    wanted, columns = flat(entries.any(dim=0)), weights.unsqueeze(-1).flatten(2)
     counts, width = wanted.sum(dim=1), _width(frame, operand)
     most, fitting = int(counts.max()), problem.room // (8 * width)
     if most > fitting or most * most * width > MOST_PRODUCTS:
@@ -137,7 +137,7 @@ def _spreads(frame: Frame, operand: int, weights: torch.Tensor) -> list[Spread] 
     for samples in _groups(counts, fitting):
         met = _Met.of(frame, operand, wanted, samples)
         for s in samples.tolist():
-            found[:, :, s] = met.norms(s, flat[:, s, wanted[s]], problem.norm)
+            found[:, :, s] = met.norms(s, columns[:, s, wanted[s]], problem.norm)
     return [
         Spread(gain, rest, floor, frame.eps, x) for (gain, rest, floor), x in zip(found, entries)
     ]
@@ -204,8 +204,8 @@ class _Met:
             met: dict[int, list[Rows]] = {k: [] for k in sources}
             places = (ways, frame.boxes, start, rest, None, frame.shortcuts, met, frame.errors)
             found = carry(network, *places)
-            parts = {k: rows[0].flat(nodes[k].shape).flatten(1) for k, rows in met.items() if rows}
-            parts[0] = found.rows.flat(found.shape).flatten(1)
+            parts = {k: flat(rows[0].flat(nodes[k].shape)) for k, rows in met.items() if rows}
+            parts[0] = flat(found.rows.flat(found.shape))
             return _Block(found.rest, parts, found.widest)
 
         found = [block for _, block in blocks(len(owner), carried)]

@@ -20,6 +20,7 @@ import torch
 
 from boundcert.layers.base import UNDERFLOW, UNIT
 from boundcert.layers.rows import Rows
+from boundcert.norms import flat
 
 #: Logarithms of multipliers to the base 4 go no further than this either way.
 FARTHEST = 400.0
@@ -91,7 +92,7 @@ class Box:
 
 def largest(x: torch.Tensor) -> torch.Tensor:
     """(B,) the largest entry of each sample; nan where one is."""
-    return x.flatten(1).amax(dim=1) if x[0].numel() else x.new_zeros(len(x))
+    return flat(x).amax(dim=1) if x[0].numel() else x.new_zeros(len(x))
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ def down(total: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
 
 def dust(deviation: torch.Tensor) -> torch.Tensor:
     """(B,) what underflow costs a row at a value of this deviation; see :class:`Loss`."""
-    return deviation.flatten(1).sum(dim=1) * 1e-300 + UNDERFLOW
+    return flat(deviation).sum(dim=1) * 1e-300 + UNDERFLOW
 
 
 @dataclass(frozen=True)
