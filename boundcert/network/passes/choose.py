@@ -41,7 +41,8 @@ def choose_ends(
     value = inputs[chosen_in]
     kind = value.type.tensor_type.elem_type
     if not value.type.HasField("tensor_type") or kind not in FLOAT_TYPES:
-        name = onnx.TensorProto.DataType.Name(kind) if kind else "no tensor"
+        names = {v: k for k, v in onnx.TensorProto.DataType.items()}
+        name = names.get(kind, f"of unknown element type {kind}") if kind else "no tensor"
         raise RefusedInput(
             f"{where}: input {chosen_in!r} is {name}; perturbations need a floating-point input "
             "(float32, float16 or float64)"
