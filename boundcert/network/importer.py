@@ -17,6 +17,7 @@ from boundcert.network.passes.fold import fold
 from boundcert.network.passes.heads import Head, find_head
 from boundcert.network.passes.shapes import inferred_shapes, pin_fixed_batch, pin_input
 from boundcert.network.passes.tidy import tidy
+from boundcert.network.passes.work import check_work
 from boundcert.network.read import check_model, parse_model, read_model
 
 
@@ -61,6 +62,7 @@ def import_model(
     value, output = choose_ends(model, where, input_name, output_name)
     pinned, batch = _pin(cut(model, output), where, value, output, input_shape)
     folded = fold(pinned, where)
+    check_work(folded, where)
     head = find_head(folded, output, inferred_shapes(folded))
     if not any(head.logits in node.output for node in model.graph.node):
         head = Head(output, ())  # folding made a tensor that onnxruntime could not be asked for

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from boundcert.errors import RefusedInput
 
 #: Protobuf itself stops at 2 GiB.
 LARGEST_FILE = 2**31 - 1
+#: Versions of operator sets are 32-bit numbers to the tools.
+LARGEST_VERSION = 2**31 - 1
 #: Names of the domain of the standard operators.
 STANDARD = ("", "ai.onnx")
 
@@ -39,16 +42,25 @@ def read_model(path: Path) -> tuple[onnx.ModelProto, str]:
     except OSError as error:
         raise RefusedInput(f"{path}: cannot be read: {error.strerror}") from error
     model = parse_model(data, str(path))
+    _load_external(model, path, LARGEST_FILE - size)
+    check_model(model, str(path))
+    return model, hashlib.sha256(data).hexdigest()
+
+
+def _load_external(model: onnx.ModelProto, path: Path, room: int) -> None:
+    """Read weights that lie in other files, ``room`` bytes at most; without any, do nothing."""
+    from boundcert.network.passes.tensors import check_external
+
+    check_external(model, str(path), room)
     try:
-        # does nothing where no tensor is external
-        onnx.load_external_data_for_model(model, str(path.parent))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of unknown keys beside a location
+            onnx.load_external_data_for_model(model, str(path.parent))
     except Exception as error:
         raise RefusedInput(
             f"{path}: external weights cannot be loaded: {first_line(error)}; "
             "keep the data file beside the model, under the name it was exported with"
         ) from error
-    check_model(model, str(path))
-    return model, hashlib.sha256(data).hexdigest()
 
 
 def parse_model(data: bytes, where: str) -> onnx.ModelProto:
@@ -76,6 +88,12 @@ def parse_model(data: bytes, where: str) -> onnx.ModelProto:
             f"{where}: ONNX opset {opset_of(model)}; opset 7 or newer works "
             "(onnx.version_converter upgrades a model)"
         )
+    for entry in model.opset_import:
+        if abs(entry.version) > LARGEST_VERSION:
+            raise RefusedInput(
+                f"{where}: version {entry.version} of operator domain {entry.domain!r} cannot be; "
+                "the file is damaged"
+            )
     return model
 
 

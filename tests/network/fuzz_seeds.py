@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 from network.models import cnn, mlp, model, node, weights
+from onnx import TensorProto, helper, numpy_helper
 
 from boundcert.demo import model_path
 
 
 def seeds() -> list[bytes]:
-    """Serialised: an MLP, a CNN, a model of many operators, one with 1-D windows, the demo."""
-    made = [mlp(), cnn(), _many(), _windows()]
+    """Serialised: an MLP, a CNN, many operators, 1-D windows, float16, a function, the demo."""
+    made = [mlp(), cnn(), _many(), _windows(), _half(), _function()]
     return [m.SerializeToString() for m in made] + [model_path().read_bytes()]
 
 
@@ -60,3 +62,50 @@ def _windows():  # type: ignore[no-untyped-def]
         "bias": weights(1),
     }
     return model(nodes, [1, 2, 5], constants)
+
+
+def _half():  # type: ignore[no-untyped-def]
+    """Layer normalisation, GELU and an inner softmax in float16, constants as nodes."""
+    two = numpy_helper.from_array(np.array(2, np.float16))
+    nodes = [
+        node("Constant", "", "two", value=two, name="two"),
+        node("ReduceMean", "x last", "mean", name="mean"),
+        node("Sub", "x mean", "d", name="centre"),
+        node("Pow", "d two", "square", name="square"),
+        node("ReduceMean", "square last", "var", name="var"),
+        node("Add", "var eps", "safe", name="safe"),
+        node("Sqrt", "safe", "dev", name="dev"),
+        node("Div", "d dev", "n", name="scale"),
+        node("MatMul", "n w", "h", name="matmul"),
+        node("Gelu", "h", "g", name="gelu"),
+        node("Softmax", "g", "s", axis=-1, name="inner"),
+        node("Add", "s h", "r", name="residual"),
+        node("Gemm", "r v", "y", name="logits"),
+    ]
+    constants = {
+        "last": np.array([-1]),
+        "eps": np.array(0.01, np.float16),
+        "w": weights(6, 5, kind="float16"),
+        "v": weights(5, 3, kind="float16"),
+    }
+    return model(nodes, ["N", 6], constants, opset=20, kind=TensorProto.FLOAT16)
+
+
+def _function():  # type: ignore[no-untyped-def]
+    """A local function with an attribute and a constant of its own, called twice."""
+    slope = helper.make_node("LeakyRelu", ["t"], ["b"])
+    slope.attribute.append(
+        onnx.AttributeProto(name="alpha", type=onnx.AttributeProto.FLOAT, ref_attr_name="slope")
+    )
+    shift = numpy_helper.from_array(np.array([0.1], np.float32))
+    body = [node("Constant", "", "c", value=shift), node("Add", "a c", "t"), slope]
+    opset = helper.make_opsetid("", 17)
+    made = helper.make_function("local", "Act", ["a"], ["b"], body, [opset], ["slope"])
+    nodes = [
+        node("MatMul", "x w", "h"),
+        helper.make_node("Act", ["h"], ["g"], name="one", domain="local", slope=0.2),
+        helper.make_node("Act", ["g"], ["k"], name="two", domain="local", slope=0.5),
+        node("MatMul", "k v", "y"),
+    ]
+    constants = {"w": weights(4, 5), "v": weights(5, 3)}
+    return model(nodes, [1, 4], constants, functions=[made], domains=["local"])

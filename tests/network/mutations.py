@@ -6,6 +6,7 @@ import random
 
 import numpy as np
 import onnx
+from network.declarations import DECLARED
 from onnx import helper, numpy_helper
 
 #: Values that have broken importers before.
@@ -24,20 +25,27 @@ ATTRIBUTES = """alpha approximate auto_pad axes axis beta bias blocksize ceil_mo
     strides to training_mode transA transB value""".split()  # noqa: SIM905
 
 
-def mutate(data: bytes, seed: int) -> bytes:
-    """One damaged version of a serialised model."""
+def mutate(data: bytes, seed: int, other: bytes = b"") -> bytes:
+    """One damaged version of a serialised model, of which parts may come from another one."""
     rng = random.Random(seed)
     if rng.random() < 0.3:
-        return _bytes(data, rng)
+        return _bytes(data, other or data, rng)
     model = onnx.ModelProto.FromString(data)
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
-        rng.choice(STRUCTURAL)(model, rng)
+        rng.choice(DECLARED if rng.random() < 0.4 else STRUCTURAL)(model, rng)
     return model.SerializeToString()
 
 
-def _bytes(data: bytes, rng: random.Random) -> bytes:
-    if rng.random() < 0.2:
+def _bytes(data: bytes, other: bytes, rng: random.Random) -> bytes:
+    kind = rng.random()
+    if kind < 0.2:
         return data[: rng.randrange(len(data))]
+    if kind < 0.35:  # the beginning of one and the end of the other
+        return data[: rng.randrange(len(data))] + other[rng.randrange(len(other)) :]
+    if kind < 0.5:  # a piece of it again and again
+        start = rng.randrange(len(data))
+        piece = data[start : start + rng.choice((1, 8, 64, 512))]
+        return data[:start] + piece * rng.choice((2, 20, 1000)) + data[start:]
     changed = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 8, 64))):
         place = rng.randrange(len(changed))
@@ -157,14 +165,16 @@ def _dims(model: onnx.ModelProto, rng: random.Random) -> None:
 
 
 def _weight(model: onnx.ModelProto, rng: random.Random) -> None:
-    if model.graph.initializer:
-        tensor = rng.choice(model.graph.initializer)
+    kinds = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.INT64)
+    numbers = [t for t in model.graph.initializer if t.data_type in kinds]
+    numbers = [t for t in numbers if t.data_location == t.DEFAULT]
+    if numbers:
+        tensor = rng.choice(numbers)
         values = numpy_helper.to_array(tensor).copy()
         if values.size:
-            if values.dtype.kind == "f":
-                values.reshape(-1)[rng.randrange(values.size)] = rng.choice(FLOATS)
-            else:
-                values.reshape(-1)[rng.randrange(values.size)] = rng.choice(SIZES) % 2**31
+            new = rng.choice(FLOATS if values.dtype.kind == "f" else SIZES)
+            with np.errstate(over="ignore"):
+                values.reshape(-1)[rng.randrange(values.size)] = np.array(new).astype(values.dtype)
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
 
 

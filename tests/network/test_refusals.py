@@ -163,6 +163,56 @@ def test_declared_weight_sizes(dims: list[int]) -> None:
     refused(made, "weight 'w1'.*(declares|negative)")
 
 
+def test_declared_sizes_inside_a_function() -> None:
+    inner = numpy_helper.from_array(np.ones(3, np.float32), "inner")
+    inner.dims[0] = 2**40
+    out = [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)]
+    branch = helper.make_graph([node("Identity", "inner", "out")], "branch", [], out, [inner])
+    choice = helper.make_node("If", ["a"], ["b"], then_branch=branch, else_branch=branch)
+    opset = helper.make_opsetid("", 17)
+    made = helper.make_function("local", "F", ["a"], ["b"], [choice], [opset])
+    nodes = [helper.make_node("F", ["x"], ["y"], domain="local")]
+    refused(model(nodes, [1, 4], functions=[made], domains=["local"]), "weight 'inner' declares")
+
+
+def external(folder: Path, **entries: str) -> Path:
+    """A model whose first weight, 80 bytes, lies in a file of 16 GiB of holes."""
+    with open(folder / "w.bin", "wb") as file:
+        file.truncate(2**34)
+    made = mlp()
+    made.graph.initializer[0].ClearField("raw_data")
+    made.graph.initializer[0].data_location = TensorProto.EXTERNAL
+    for key, value in {"location": "w.bin", **entries}.items():
+        made.graph.initializer[0].external_data.add(key=key, value=value)
+    return save(made, folder)
+
+
+def test_external_data_is_read_no_further_than_the_weight(tmp_path: Path) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert boundcert.load_onnx(external(tmp_path)).classes == 3
+    assert boundcert.load_onnx(external(tmp_path, offset=str(2**33), length="80")).classes == 3
+    with pytest.raises(RefusedInput, match=r"takes 80 bytes, but .* of length 17179869184"):
+        boundcert.load_onnx(external(tmp_path, length=str(2**34)))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # KiB
+
+
+@pytest.mark.parametrize("location", ["../outside.bin", "/etc/passwd", "none.bin", "", ".", "x\0y"])
+def test_external_data_elsewhere(tmp_path: Path, location: str) -> None:
+    (tmp_path / "outside.bin").write_bytes(bytes(80))
+    (tmp_path / "in").mkdir()
+    with pytest.raises(RefusedInput, match="external weights cannot be loaded"):
+        boundcert.load_onnx(external(tmp_path / "in", location=location))
+
+
+def test_external_weights_of_more_than_a_model_holds(tmp_path: Path) -> None:
+    path = external(tmp_path)
+    made = onnx.load(path, load_external_data=False)
+    made.graph.initializer[0].dims[:] = [2**29 - 1, 1]
+    made.graph.initializer[2].CopyFrom(made.graph.initializer[0])
+    with pytest.raises(RefusedInput, match="exceeds the 2 GiB"):
+        boundcert.load_onnx(save(made, tmp_path))
+
+
 def test_sparse_weights() -> None:
     made = mlp()
     dense = made.graph.initializer[0]
@@ -209,6 +259,33 @@ def test_doubling_shapes_take_no_memory() -> None:
     refused(model(nodes, ["N", 4]), "entries work")
 
 
+@pytest.mark.parametrize("op", ["Tile", "Expand"])
+def test_large_constants_take_no_memory(op: str) -> None:
+    """Of 2²⁴ entries, which a computed tensor may have: every tool copies what is folded."""
+    nodes = [
+        node(op, "one sizes", "large", name="large"),
+        node("ReduceSum", "large", "s", keepdims=0),
+        node("Add", "x s", "y"),
+    ]
+    made = model(nodes, ["N", 4], {"one": np.ones(1, np.float32), "sizes": np.array([2**24])})
+    refused(made, "large .*could not be folded")
+
+
+@pytest.mark.parametrize("op", ["ScatterND", "GatherND"])
+def test_many_indices_take_no_time(op: str) -> None:
+    """onnx's reference evaluator takes them one by one."""
+    nodes = [
+        node("ConstantOfShape", "count", "updates"),
+        node("Cast", "updates", "whole", to=TensorProto.INT64),
+        node("Unsqueeze", "whole last", "indices"),
+        node(op, "three indices updates" if op == "ScatterND" else "updates indices", "z", name=op),
+        node("ReduceSum", "z", "s", keepdims=0),
+        node("Add", "x s", "y"),
+    ]
+    constants = {"count": np.array([2**21]), "last": np.array([1]), "three": weights(3)}
+    refused(model(nodes, ["N", 4], constants), f"{op} .*no bound is known")
+
+
 def test_many_large_constants_take_no_memory() -> None:
     """Each is bearable, all of them together are not."""
     sizes = {"sizes": np.array([2**12, 2**12])}
@@ -242,6 +319,50 @@ def test_many_large_constants_take_no_memory() -> None:
 @pytest.mark.parametrize("op", ["MaxPool", "AveragePool", "LpPool"])
 def test_impossible_windows(op: str, attributes: dict[str, object]) -> None:
     refused(model([node(op, "x", **attributes)], [1, 1, 8], opset=22, rank=3), r"\w")
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes", "constants", "shape"),
+    [
+        ("Conv", {"pads": [15] * 4}, {"k": weights(1, 1, 31, 31)}, [1, 1, 800, 800]),
+        ("Conv", {}, {"k": weights(1, 1, 3, 3)}, [1, 1, 4000, 4000]),
+        ("ConvTranspose", {"pads": [15] * 4}, {"k": weights(1, 1, 31, 31)}, [1, 1, 800, 800]),
+        ("MaxPool", {"kernel_shape": [31, 31]}, {}, [1, 300, 210, 210]),
+        ("AveragePool", {"kernel_shape": [31, 31]}, {}, [1, 300, 210, 210]),
+        ("LRN", {"size": 999}, {}, [1, 4000, 64, 64]),
+    ],
+)
+def test_windows_that_take_all_memory(
+    op: str, attributes: dict[str, object], constants: dict[str, np.ndarray], shape: list[int]
+) -> None:
+    """Data and result are bearable, all windows written out side by side are not."""
+    nodes = [
+        node(op, "x k" if constants else "x", "a", name="wide", **attributes),
+        node("GlobalMaxPool", "a", "top"),
+        node("Flatten", "top"),
+    ]
+    refused(model(nodes, shape, constants), "node 'wide' .*its windows have")
+
+
+def test_products_that_take_all_day() -> None:
+    nodes = [node("Conv", "x k", "a"), node("Conv", "a k", "b"), node("Conv", "b k", "c", name="c")]
+    made = model([*nodes, node("Flatten", "c")], [1, 512, 128, 256], {"k": weights(512, 512, 1, 1)})
+    refused(made, r"node 'c' .* multiplications, \d+ work")
+
+
+def test_pools_that_are_settled_one_by_one() -> None:
+    """Shapes were inferred anew for each of them."""
+    window = {"kernel_shape": [2], "strides": [3], "pads": [0, 1], "ceil_mode": 1}
+    pools = [node("MaxPool", "x", f"p{k}", **window) for k in range(500)]
+    joined = node("Concat", " ".join(f"p{k}" for k in range(500)), "all", axis=1)
+    nodes = [*pools, joined, node("Sin", "all", name="wave")]
+    refused(model(nodes, [1, 1, 9], rank=3), "wave", UnsupportedModel)
+    chain = []
+    for k in range(40):
+        chain.append(node("MaxPool", f"t{k}" if k else "x", f"p{k}", **window))
+        chain.append(node("Concat", f"p{k} p{k} p{k}", f"t{k + 1}", axis=2))
+    made = model([*chain, node("Identity", "t40")], [1, 1, 9], rank=3)
+    refused(made, "32 pools with ceil_mode follow one another")
 
 
 def test_cycles_duplicates_and_undefined_names() -> None:
@@ -284,6 +405,23 @@ def test_functions_that_never_end() -> None:
     nested = [function(f"F{k}", *[f"F{k + 1}"] * 10) for k in range(9)] + [function("F9", "Relu")]
     made = model(nodes, [1, 4], functions=nested, domains=["local"])
     refused(made, "nodes once functions are inlined")
+    # what takes minutes is too much, too
+    nested = [function(f"F{k}", *[f"F{k + 1}"] * 10) for k in range(5)] + [function("F5", "Relu")]
+    made = model(nodes, [1, 4], functions=nested, domains=["local"])
+    refused(made, "100000 nodes once functions are inlined")
+
+
+@pytest.mark.parametrize("version", [2**31, 2**63 - 1, -(2**63)])
+def test_operator_versions_beyond_32_bits(version: int) -> None:
+    made = mlp()
+    made.opset_import.append(helper.make_opsetid("com.microsoft", version))
+    refused(made, f"version {version} of operator domain 'com.microsoft' cannot be")
+
+
+def test_input_of_unknown_element_type() -> None:
+    made = mlp()
+    made.graph.input[0].type.tensor_type.elem_type = 93
+    refused(made, "input 'x' is of unknown element type 93|invalid")
 
 
 def test_old_opset_and_missing_opset() -> None:

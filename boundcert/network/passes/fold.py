@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import warnings
@@ -11,8 +12,8 @@ import onnx
 import onnx.shape_inference
 
 from boundcert.errors import RefusedInput
-from boundcert.network.passes.pools import settle_first_pool
-from boundcert.network.passes.sanity import LARGEST_TOTAL, check_shapes, entries
+from boundcert.network.passes.pools import settle_pools
+from boundcert.network.passes.sanity import check_shapes, entries
 from boundcert.network.passes.shapes import inferred_shapes
 from boundcert.network.read import STANDARD, first_line
 
@@ -29,6 +30,17 @@ FOLDABLE = frozenset(
 )
 #: Their result is no larger than their input, so an unknown output shape is no danger.
 SHRINKING = frozenset({"NonZero"})
+#: The reference evaluator takes their indices one by one, each as long as so many entries.
+ONE_BY_ONE = frozenset({"GatherElements", "GatherND", "ScatterElements", "ScatterND"})
+SLOWER = 16
+#: Most entries that all folded constants may have, and more in a model of larger weights. Every
+#: tool on the way copies them, so one byte here is twenty of memory.
+LARGEST_FOLDED = 2**22
+#: Most entries of all vectors, any of which may be a shape, for what they hold to be propagated:
+#: onnx does so entry by entry, at a hundred bytes each.
+MOST_PROPAGATED = 2**18
+#: Most pools with ceil_mode, one behind the other: shapes are inferred anew after each.
+MOST_SETTLED = 32
 
 
 def infer(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
@@ -39,22 +51,30 @@ def infer(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     RefusedInput
         Shape inference fails, or some tensor would be too large to hold.
     """
-    # first without data: propagated shape tensors are held entry by entry
-    for with_data in (False, True):
-        try:
-            inferred = onnx.shape_inference.infer_shapes(model, data_prop=with_data)
-        except Exception as error:
-            raise RefusedInput(
-                f"{where}: shapes do not fit together: {first_line(error)}"
-            ) from error
-        check_shapes(inferred, inferred_shapes(inferred), where)
+    inferred = _inferred(model, where, with_data=False)
+    vectors = sum(math.prod(s) for s in inferred_shapes(inferred).values() if len(s) < 2)
+    return inferred if vectors > MOST_PROPAGATED else _inferred(model, where, with_data=True)
+
+
+def _inferred(model: onnx.ModelProto, where: str, with_data: bool) -> onnx.ModelProto:
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=with_data)
+    except Exception as error:
+        raise RefusedInput(f"{where}: shapes do not fit together: {first_line(error)}") from error
+    check_shapes(inferred, inferred_shapes(inferred), where)
     return inferred
 
 
 def settled(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     """:func:`infer`, with the pools rewritten whose size onnx gets wrong."""
     inferred = infer(model, where)
-    while settle_first_pool(inferred):
+    for rounds in itertools.count():
+        if not settle_pools(inferred):
+            break
+        if rounds == MOST_SETTLED:
+            raise RefusedInput(
+                f"{where}: more than {MOST_SETTLED} pools with ceil_mode follow one another"
+            )
         del inferred.graph.value_info[:]
         for output in inferred.graph.output:
             output.type.tensor_type.ClearField("shape")
@@ -81,7 +101,7 @@ def fold(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            limit = LARGEST_TOTAL + 4 * entries(model)
+            limit = LARGEST_FOLDED + 4 * entries(model)
             graph = ir.serde.deserialize_model(settled(model, where))
             optimizer.fold_constants(
                 graph,
@@ -116,6 +136,8 @@ class Budget:
         if shape is None:
             return node.op_type in SHRINKING
         cost = math.prod(shape)
+        if node.op_type in ONE_BY_ONE:
+            cost = SLOWER * max(math.prod(_size(v) or []) for v in (*node.inputs, *node.outputs))
         if node.op_type in ("MatMul", "Gemm"):
             cost *= max(_size(node.inputs[0]) or [self.left]) // 64 + 1
         self.left -= cost

@@ -14,31 +14,14 @@ import onnx
 import onnx.defs
 
 from boundcert.errors import RefusedInput
+from boundcert.network.passes.tensors import DEEPEST, check_tensors, graphs
 
 #: Most entries one computed tensor may have (128 MiB in float64), and all of one sample's. A
 #: model with larger weights may have tensors of that size: those bytes are in the file.
 LARGEST_TENSOR, LARGEST_TOTAL = 2**24, 2**27
-#: Most entries a weight may have; it also has to be there.
-LARGEST_WEIGHT = 2**31
-#: Most nodes after inlining functions, and the deepest nesting of subgraphs.
-MOST_NODES, DEEPEST = 1_000_000, 16
-#: Bits an entry of each element type takes in raw data.
-BITS: dict[int, int] = {
-    onnx.TensorProto.FLOAT: 32,
-    onnx.TensorProto.UINT8: 8,
-    onnx.TensorProto.INT8: 8,
-    onnx.TensorProto.UINT16: 16,
-    onnx.TensorProto.INT16: 16,
-    onnx.TensorProto.INT32: 32,
-    onnx.TensorProto.INT64: 64,
-    onnx.TensorProto.BOOL: 8,
-    onnx.TensorProto.FLOAT16: 16,
-    onnx.TensorProto.DOUBLE: 64,
-    onnx.TensorProto.UINT32: 32,
-    onnx.TensorProto.UINT64: 64,
-    onnx.TensorProto.BFLOAT16: 16,
-}
-_FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
+#: Most nodes that inlining functions may add: ten short functions that call each other can write
+#: out a thousand million.
+MOST_NODES = 10_000
 
 
 def check_sizes(model: onnx.ModelProto, where: str) -> None:
@@ -52,17 +35,14 @@ def check_sizes(model: onnx.ModelProto, where: str) -> None:
     RefusedInput
         Names the first tensor or input that is impossible.
     """
-    for graph in graphs(model.graph, where):
+    for graph in graphs(model, where):
         _check_names(graph, where)
         if graph.sparse_initializer:
             name = graph.sparse_initializer[0].values.name
             raise RefusedInput(
                 f"{where}: weight {name!r} is a sparse initialiser; export it as a dense one"
             )
-        for tensor in graph.initializer:
-            _check_tensor(tensor, where)
-        for node in graph.node:
-            _check_attributes(node, where)
+        _check_attributes(graph, where)
         for value in graph.input:
             sizes = [d.dim_value for d in value.type.tensor_type.shape.dim]
             if math.prod(max(n, 1) for n in sizes) > LARGEST_TENSOR:
@@ -72,8 +52,8 @@ def check_sizes(model: onnx.ModelProto, where: str) -> None:
                 )
     for function in model.functions:
         _check_names(function, where)
-        for node in function.node:
-            _check_attributes(node, where)
+        _check_attributes(function, where)
+    check_tensors(model, where)
 
 
 def check_operands(model: onnx.ModelProto, where: str) -> None:
@@ -82,7 +62,7 @@ def check_operands(model: onnx.ModelProto, where: str) -> None:
     The ONNX checker lets empty names pass, and onnxruntime's Max then reads a null pointer.
     """
     versions = {("" if e.domain == "ai.onnx" else e.domain): e.version for e in model.opset_import}
-    bodies = [g.node for g in graphs(model.graph, where)] + [f.node for f in model.functions]
+    bodies = [g.node for g in graphs(model, where)] + [f.node for f in model.functions]
     for node in (node for body in bodies for node in body):
         domain = "" if node.domain == "ai.onnx" else node.domain
         if not onnx.defs.has(node.op_type, domain):
@@ -128,8 +108,9 @@ def check_functions(model: onnx.ModelProto, where: str) -> None:
         size_of((n.domain, n.op_type), ()) if (n.domain, n.op_type) in bodies else 1
         for n in _all_nodes(model.graph.node)
     )
-    if total > MOST_NODES:
-        raise RefusedInput(f"{where}: {total} nodes once functions are inlined; {MOST_NODES} work")
+    most = MOST_NODES + sum(1 for _ in _all_nodes(model.graph.node))
+    if total > most:
+        raise RefusedInput(f"{where}: {total} nodes once functions are inlined; {most} work")
 
 
 def check_shapes(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]], where: str) -> None:
@@ -158,19 +139,6 @@ def entries(model: onnx.ModelProto) -> int:
     return sum(math.prod(t.dims) for t in model.graph.initializer)
 
 
-def graphs(graph: onnx.GraphProto, where: str, depth: int = 0) -> Iterator[onnx.GraphProto]:
-    """A graph and all subgraphs in it."""
-    if depth > DEEPEST:
-        raise RefusedInput(f"{where}: subgraphs are nested more than {DEEPEST} deep")
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from graphs(attribute.g, where, depth + 1)
-            for inner in attribute.graphs:
-                yield from graphs(inner, where, depth + 1)
-
-
 def _all_nodes(nodes: object, depth: int = 0) -> Iterator[onnx.NodeProto]:
     for node in nodes:  # type: ignore[attr-defined]
         yield node
@@ -194,38 +162,10 @@ def _check_names(graph: onnx.GraphProto | onnx.FunctionProto, where: str) -> Non
             raise RefusedInput(f"{where}: the name {name!r} is not UTF-8; the file is damaged")
 
 
-def _check_attributes(node: onnx.NodeProto, where: str) -> None:
-    for attribute in node.attribute:
-        for tensor in [*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors]:
-            _check_tensor(tensor, where, f"of node {node.name or node.op_type!r}")
-        if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
+def _check_attributes(graph: onnx.GraphProto | onnx.FunctionProto, where: str) -> None:
+    for node in graph.node:
+        if any(a.HasField("sparse_tensor") or a.sparse_tensors for a in node.attribute):
             raise RefusedInput(
                 f"{where}: node {node.name or node.op_type!r} holds a sparse tensor; "
                 "export it as a dense one"
             )
-
-
-def _check_tensor(tensor: onnx.TensorProto, where: str, place: str = "") -> None:
-    label = f"{where}: weight {tensor.name!r}" + (f" {place}" if place else "")
-    if any(n < 0 for n in tensor.dims):
-        raise RefusedInput(f"{label} has a negative size: {list(tensor.dims)}")
-    count = math.prod(tensor.dims)
-    if count > LARGEST_WEIGHT:
-        raise RefusedInput(f"{label} declares {list(tensor.dims)} entries, which cannot be")
-    if tensor.data_location == onnx.TensorProto.EXTERNAL:
-        raise RefusedInput(f"{label} is external data that was not loaded")
-    if tensor.data_type == onnx.TensorProto.STRING:
-        present = count
-    elif tensor.data_type not in BITS:
-        kind = onnx.TensorProto.DataType.keys()
-        name = kind[tensor.data_type] if 0 <= tensor.data_type < len(kind) else tensor.data_type
-        raise RefusedInput(f"{label} has element type {name}; real numbers of 8 to 64 bits work")
-    elif tensor.HasField("raw_data"):
-        present = len(tensor.raw_data) * 8 // BITS[tensor.data_type]
-    else:
-        present = max(len(getattr(tensor, name)) for name in _FIELDS)
-    if present != count:
-        raise RefusedInput(
-            f"{label} declares shape {list(tensor.dims)} but holds {present} values; "
-            "the file is damaged"
-        )
