@@ -10,7 +10,7 @@ from network.models import model, node, weights
 from boundcert import attack, certify
 from boundcert.network.graph import Network
 
-X = np.random.default_rng(3).random((2, 4))
+X = np.random.default_rng(3).random((1, 4))
 
 
 def network(axes: bool) -> Network:

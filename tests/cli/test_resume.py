@@ -5,42 +5,15 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from cli.broken_off import Server, wait_for
 from cli.cli_helpers import Call, Files, MadeUp, parsed, refused, walk
 
 from boundcert import run as glue
-
-#: Loads everything once, then runs the command line in a fresh child for every line of input,
-#: with small and slow blocks, so that a kill finds it anywhere.
-SERVER = """
-import os, signal, sys
-sys.path.insert(0, sys.argv.pop(1))
-from cli.cli_helpers import MadeUp
-from boundcert import run as glue
-from boundcert.cli.main import run
-glue.BLOCK_SAMPLES = 1
-glue.Bracketer = MadeUp
-network = glue.load_model(glue.ModelOptions(sys.argv[5]))
-glue.load_model = lambda options: network
-errors = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-for line in sys.stdin:
-    child = os.fork()
-    if child == 0:
-        os.dup2(errors, 1)
-        os.dup2(errors, 2)
-        signal.alarm(60)  # no test hangs
-        try:
-            run(sys.argv[2:])
-        except SystemExit as stop:
-            os._exit(stop.code or 0)  # a forked child must not tear down its parent's threads
-    print(child, flush=True)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
+from examples import examples
 
 
 @pytest.fixture
@@ -148,6 +121,7 @@ def test_damaged_files_are_refused(call: Call, files: Files, whole: bytes, tmp_p
     damage = {
         "line 3": [*lines[:2], b"{}\n", *lines[3:6]],
         "line 4": [*lines[:2], lines[2], lines[2]],
+        "line 5": [*lines[:4], lines[4][:40], *lines[5:8]],
         "line 1": lines[1:5],
         "behind its summary": [*lines, b"x"],
     }
@@ -157,39 +131,21 @@ def test_damaged_files_are_refused(call: Call, files: Files, whole: bytes, tmp_p
         assert out.read_bytes() == b"".join(content)
 
 
-def wait_for(out: Path, size: int) -> None:
-    limit = time.monotonic() + 60
-    while time.monotonic() < limit:
-        if out.exists() and out.stat().st_size > size:
-            return
-        time.sleep(0.002)
-    raise AssertionError(f"{out} does not grow beyond {size} bytes")
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_kill_and_interrupt(
     call: Call, files: Files, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     out, errors = tmp_path / "killed.jsonl", tmp_path / "errors.txt"
-    tests = str(Path(__file__).resolve().parents[1])
-    arguments = [sys.executable, "-c", SERVER, tests, str(errors)]
-    arguments += command(files, out, "--resume")
     kept, rng = b"", random.Random(0)
-    with subprocess.Popen(
-        arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-    ) as server:
-        assert server.stdin and server.stdout
+    with Server(command(files, out, "--resume"), errors, made_up=True) as server:
         for sent in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.SIGKILL):
-            server.stdin.write("go\n")
-            child = int(server.stdout.readline())
+            child = server.start()
             wait_for(out, len(kept))
             time.sleep(rng.uniform(0, 0.15))
-            os.kill(child, sent)
-            code, data = int(server.stdout.readline()), out.read_bytes()
+            code, data = server.kill(child, sent), out.read_bytes()
             assert data.startswith(kept)  # finished samples stay byte for byte
             kept = data[: data.rindex(b"\n") + 1]
             assert code == (130 if sent == signal.SIGINT else -signal.SIGKILL), errors.read_text()
-        server.stdin.close()
     assert "interrupted" in errors.read_text() and "Traceback" not in errors.read_text()
     monkeypatch.setattr(glue, "Bracketer", MadeUp)
     assert call(*command(files, out, "--resume")).code == 0
@@ -197,6 +153,31 @@ def test_kill_and_interrupt(
     _, *samples, summary = parsed(out.read_text())
     assert [(s["index"], s["lower"]) for s in samples] == [(k, k / 7) for k in range(30)]
     assert summary["samples"] == 30
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("method", ["walk", "relax"])
+def test_killed_runs_end_as_undisturbed_ones(
+    call: Call, files: Files, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, method: str
+) -> None:
+    """The bounds themselves: every sample once, with the same numbers."""
+    whole, out, errors = (tmp_path / name for name in ("whole.jsonl", "killed.jsonl", "errors.txt"))
+    data = ("--data", "random:60:-1:1", "--attack", "deepfool,fgs")
+    base = ("certify", str(files.model), *data, "--method", method)
+    monkeypatch.setattr(glue, "BLOCK_SAMPLES", 1)
+    assert call(*base, "--out", whole).code == 0
+    rng, kills, size = random.Random(method), 0, 0
+    with Server([*base, "--out", str(out), "--resume"], errors, made_up=False) as server:
+        for _ in range(examples(3)):
+            child = server.start()
+            wait_for(out, size)
+            time.sleep(rng.uniform(0, 0.1))
+            kills += server.kill(child, signal.SIGKILL) == -signal.SIGKILL
+            size = out.stat().st_size
+        server.start()
+        assert server.ended() == 0, errors.read_text()
+    assert kills > 1
+    assert without_seconds(out.read_bytes()) == without_seconds(whole.read_bytes())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs file size limits")
