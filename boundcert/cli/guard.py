@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import signal
@@ -17,6 +18,8 @@ import typer
 from boundcert.errors import BoundcertError
 
 INTERRUPTED = 130
+#: What the system answers where nothing more can be written: no fault of boundcert's.
+NO_ROOM = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EIO})
 Given = ParamSpec("Given")
 
 
@@ -31,6 +34,7 @@ def guarded(command: Callable[Given, None]) -> Callable[Given, None]:
         with _CtrlC() as ctrl_c:
             try:
                 command(*args, **kwargs)
+                sys.stdout.flush()  # at exit nobody could say that it fails
             except (typer.Exit, typer.Abort):
                 raise
             except BaseException as error:
@@ -64,11 +68,20 @@ class _CtrlC:
 
 def _end(error: BaseException) -> NoReturn:
     if isinstance(error, BrokenPipeError):
-        # whoever read our output has gone: nothing is left to say, also not at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # whoever read our output has gone: nothing is left to say
+        _drop_output()
         raise typer.Exit(1)
     if isinstance(error, BoundcertError):
         _stop(str(error), error.exit_code)
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        _drop_output()
+        _stop(
+            f"cannot write: {error.strerror}; make room for standard output and for compiled "
+            "kernels (NUMBA_CACHE_DIR says where); --resume continues a run that has an --out",
+            1,
+        )
+    if isinstance(error, OSError) and error.filename is not None:
+        _stop(f"{error.filename}: {error.strerror}", 1)
     if isinstance(error, MemoryError):
         _stop("out of memory; take fewer samples or a smaller model", 1)
     if not isinstance(error, Exception):
@@ -79,6 +92,14 @@ def _end(error: BaseException) -> NoReturn:
         f"{type(error).__name__}: {told} (BOUNDCERT_DEBUG=1 shows where)",
         1,
     )
+
+
+def _drop_output() -> None:
+    """What standard output did not take is not tried again at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _stop(message: str, code: int) -> NoReturn:

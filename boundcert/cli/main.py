@@ -11,6 +11,7 @@ from boundcert import __version__
 from boundcert.cli import data
 from boundcert.cli.attack import attack
 from boundcert.cli.certify import certify
+from boundcert.cli.guard import guarded
 from boundcert.cli.inspect import inspect
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app.command()(inspect)
 app.add_typer(data.app, name="data")
 
 
+@guarded
 def _version(wanted: bool) -> None:
     if wanted:
         print(f"boundcert {__version__}")

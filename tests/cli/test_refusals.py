@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from cli.cli_helpers import Call, Files, refused, walk
+from cli.cli_helpers import Call, Files, Result, refused, walk
 
 
 @pytest.fixture
@@ -100,12 +101,35 @@ def test_unwritable_out(call: Call, files: Files, tmp_path: Path) -> None:
     refused(call(*base, tmp_path / "no" / "r.jsonl"), 1, "no folder")
     refused(call(*base, tmp_path / "file" / "r.jsonl"), 1, "file")
     refused(call(*base, tmp_path), 1, "folder")
+    refused(call(*base, tmp_path / ("x" * 300)), 1, "xxx: File name too long")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
 def test_full_disk(call: Call, files: Files) -> None:
     base = (*walk(files), "--out", "/dev/full")
     refused(call(*base), 1, "/dev/full", "No space left")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+@pytest.mark.parametrize("arguments", [["data", "list"], ["--version"]])
+def test_full_disk_behind_standard_output(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "boundcert.cli.main", *arguments]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    refused(Result(ended.returncode, "", ended.stderr), 1, "No space left")
+
+
+def test_full_disk_behind_compiled_kernels(
+    call: Call, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numba passes on that it cannot save what it has compiled."""
+    from boundcert import run as glue
+
+    def full(*given: object, **named: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(glue, "Bracketer", full)
+    refused(call(*walk(files)), 1, "No space left", "NUMBA_CACHE_DIR")
 
 
 def test_unexpected_error(call: Call, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
