@@ -156,17 +156,16 @@ def test_kill_and_interrupt(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("method", ["walk", "relax"])
 def test_killed_runs_end_as_undisturbed_ones(
-    call: Call, files: Files, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, method: str
+    call: Call, files: Files, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The bounds themselves: every sample once, with the same numbers."""
     whole, out, errors = (tmp_path / name for name in ("whole.jsonl", "killed.jsonl", "errors.txt"))
     data = ("--data", "random:60:-1:1", "--attack", "deepfool,fgs")
-    base = ("certify", str(files.model), *data, "--method", method)
+    base = ("certify", str(files.model), *data, "--method", "relax")
     monkeypatch.setattr(glue, "BLOCK_SAMPLES", 1)
     assert call(*base, "--out", whole).code == 0
-    rng, kills, size = random.Random(method), 0, 0
+    rng, kills, size = random.Random(0), 0, 0
     with Server([*base, "--out", str(out), "--resume"], errors, made_up=False) as server:
         for _ in range(examples(3)):
             child = server.start()
