@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from boundcert.data import DataSet, load_data
 from boundcert.errors import RefusedInput
+from examples import examples
 
 COUNT = 3
 NAMES = np.array(["a", "b", "a"])
@@ -87,7 +88,7 @@ def test_the_undamaged_file_is_read(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", SEEDS)
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=examples(100), deadline=None, derandomize=True)
 @given(draw=st.data())
 def test_damaged_files(kind: str, draw: st.DataObject) -> None:
     data = draw.draw(damaged(SEEDS[kind][2]))
@@ -97,7 +98,7 @@ def test_damaged_files(kind: str, draw: st.DataObject) -> None:
         assert str(refusal)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=examples(150), deadline=None, derandomize=True)
 @given(
     text=st.text(st.sampled_from('0123456789.,;\t\n\r"-+eEnaif?#ab \x00'), max_size=60),
     label=st.sampled_from(("", "#label=none", "#label=0", "#label=-1", "#label=a")),

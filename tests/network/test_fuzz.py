@@ -50,7 +50,8 @@ def outcome(data: bytes) -> str:
         top = np.sort(z, axis=1)
         clear = np.isfinite(z).all(axis=1) & (classes >= 0)
         if z.shape[1] > 1:
-            clear &= top[:, -1] - top[:, -2] > 0.05 * np.abs(z).max(axis=1)
+            # what float32 flushes to 0 may be all there is: runtimes are compared to 1e-6 anyway
+            clear &= top[:, -1] - top[:, -2] > 0.05 * np.abs(z).max(axis=1) + 1e-6
         assert (classes == z.argmax(axis=1))[clear].all()
         result = "agrees"
         if x.size < 2**16:
@@ -84,7 +85,7 @@ def test_mutated_models() -> None:
     assert counts["refused"] > CASES // 2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes(data: bytes) -> None:
     with pytest.raises(BoundcertError):
