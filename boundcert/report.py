@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -17,6 +18,9 @@ from rich.table import Table
 
 from boundcert.bounds.memory import peak_bytes
 from boundcert.certificates.records import LayerCost, Run, Sample, Summary
+
+if TYPE_CHECKING:
+    from boundcert.replay import Verdict
 
 #: Rows of a table on the terminal; a file has them all.
 MAX_ROWS = 40
@@ -59,6 +63,28 @@ def print_brackets(console: Console, run: Run, samples: Sequence[Sample], summar
             console.print(table)
 
 
+def print_verdicts(console: Console, verdicts: Sequence[Verdict]) -> None:
+    """The table of checked certificates, refused ones first, and how many hold."""
+    table = new_table()
+    for name in ("file", "index", "class", "norm", "radius", "about", "verdict"):
+        table.add_column(name, justify="left" if name in ("file", "verdict") else "right")
+    ordered = sorted(verdicts, key=lambda v: v.why is None)
+    for v in ordered[:MAX_ROWS]:
+        claim, verdict = v.claim, "holds" if v.why is None else f"REFUSED: {v.why}"
+        cells = ["-"] * 5
+        if claim is not None:
+            about = claim.semantics + _range(claim.clip)
+            radius = rounded(claim.radius, up=False)
+            cells = [str(claim.index), str(claim.label), claim.norm, radius, about]
+        table.add_row(escape(v.path.name), *cells, escape(verdict))
+    console.print(table)
+    left, hold = len(verdicts) - MAX_ROWS, sum(v.why is None for v in verdicts)
+    if left > 0:
+        say(console, f"... and {left} more")
+    seconds = math.fsum(v.seconds for v in verdicts)
+    say(console, f"{hold} of {len(verdicts)} certificates hold, {seconds:.1f} s")
+
+
 def say(console: Console, text: str) -> None:
     """A plain line: names may hold what rich would take for markup."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -80,7 +106,11 @@ def title_of(run: Run) -> str:
 
 def _clipped(run: Run) -> str:
     """What inputs bounds are about, where not about all."""
-    return "" if run.clip is None else " in [{:g}, {:g}]".format(*run.clip)
+    return _range(run.clip)
+
+
+def _range(clip: Sequence[float] | None) -> str:
+    return "" if clip is None else " in [{:g}, {:g}]".format(*clip)
 
 
 def bracket_table(run: Run, samples: Sequence[Sample]) -> Table:
@@ -93,6 +123,8 @@ def bracket_table(run: Run, samples: Sequence[Sample]) -> Table:
         table.add_column(name, justify="right")
         if _climbs(run):
             table.add_column("by", justify="right")
+    if run.certificates:
+        table.add_column("file proves", justify="right")
     for name in ("upper", "attack") if run.attack else ():
         table.add_column(name, justify="right")
     ratios = run.method is not None and bool(run.attack)
@@ -114,6 +146,8 @@ def _cells(run: Run, sample: Sample) -> list[str]:
     cells = [str(sample.index), label, str(sample.predicted), mark]
     if run.method is not None:
         cells += [rounded(sample.lower, up=False), *([sample.rung or "-"] if _climbs(run) else [])]
+    if run.certificates:
+        cells.append(rounded(sample.proved, up=False))
     if run.attack:
         cells += [rounded(sample.upper, up=True), sample.attack or "-"]
     return cells

@@ -41,6 +41,7 @@ from boundcert.network.graph import Network
 from boundcert.network.load import load_onnx
 from boundcert.norms import Norm
 from boundcert.prepared import usable_device
+from boundcert.proofs import Proofs, check_folder, open_proofs
 
 #: Samples taken where the user does not say how many: of the demo, and of other data.
 DEMO_SAMPLES, DATA_SAMPLES = 20, 10
@@ -53,13 +54,17 @@ BLOCK_SAMPLES, BLOCK_BYTES = 128, 4 * 2**20
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run; ``kept`` samples were already in the file, all of them if ``complete``."""
+    """A finished run; ``kept`` samples were already in the file, all of them if ``complete``.
+
+    ``refused`` says why there are no certificate files where they were asked for.
+    """
 
     run: Run
     samples: tuple[Sample, ...]
     summary: Summary
     kept: int = 0
     complete: bool = False
+    refused: str | None = None
 
 
 #: Called with each record in order, and whether it was already in the file.
@@ -102,8 +107,9 @@ def run_brackets(
             on_record(store.summary, True)
             return Outcome(run, store.kept, store.summary, len(store.kept), True)
         samples = list(store.kept)
+        proofs = open_proofs(request, network, resume, _limits(request).budget)
         try:
-            for found in _bound(request, network, data, places, len(samples)):
+            for found in _bound(request, network, data, places, len(samples), proofs):
                 _write(store, found)
                 samples += found
                 for sample in found:
@@ -113,7 +119,8 @@ def run_brackets(
         summary = summarise(run, samples, time.monotonic() - start)
         _write(store, [summary])
     on_record(summary, False)
-    return Outcome(run, tuple(samples), summary, len(store.kept))
+    refused = None if proofs is None else proofs.refused
+    return Outcome(run, tuple(samples), summary, len(store.kept), refused=refused)
 
 
 def _write(store: Store, records: Sequence[Record]) -> None:
@@ -141,6 +148,10 @@ def _check(request: Request, out: Path | None, resume: bool) -> None:
         method(request.method)
     elif not request.attacks:
         raise UsageError("there is nothing to do without an attack; name one with --attack")
+    if request.certificates is not None:
+        if request.method is None or not method(request.method).certified:
+            raise UsageError(f"method {request.method} proves nothing to write certificates of")
+        check_folder(request.certificates, resume)
     if out is not None:
         check_target(out, resume)
 
@@ -153,7 +164,7 @@ def _limits(request: Request) -> Limits:
 
 def load_model(options: ModelOptions, check: bool = True) -> Network:
     """The network of these options; ``check`` as for :func:`boundcert.load_onnx`."""
-    mean, std = _folded(options)
+    mean, std = options.normalisation
     return load_onnx(
         options.path or model_path(),
         mean=mean,
@@ -164,20 +175,6 @@ def load_model(options: ModelOptions, check: bool = True) -> Network:
         decision=options.decision,
         check=check,
     )
-
-
-def _folded(options: ModelOptions) -> tuple[Sequence[float] | None, Sequence[float] | None]:
-    """Range, mean and std as one mean and std: (x(hi − lo) + lo − m)/s."""
-    if options.range is None:
-        return options.mean, options.std
-    if len(options.range) != 2 or not options.range[0] < options.range[1]:
-        raise UsageError(f"range {options.range} must be two numbers LO < HI")
-    low, high = options.range
-    span = high - low
-    if not math.isfinite(span):
-        raise UsageError(f"range {options.range} must be finite")
-    mean = [(m - low) / span for m in options.mean or (0.0,)]
-    return mean, [s / span for s in options.std or (1.0,)]
 
 
 def choose_samples(request: Request, network: Network) -> tuple[DataSet, list[int]]:
@@ -248,6 +245,7 @@ def _describe(request: Request, network: Network, data: DataSet, places: list[in
         device=request.device,
         layers=request.layers and request.method is not None,
         correct_only=request.correct_only,
+        certificates=request.certificates is not None,
     )
 
 
@@ -261,7 +259,12 @@ def _digest(data: DataSet) -> str:
 
 
 def _bound(
-    request: Request, network: Network, data: DataSet, places: list[int], done: int
+    request: Request,
+    network: Network,
+    data: DataSet,
+    places: list[int],
+    done: int,
+    proofs: Proofs | None,
 ) -> Iterator[list[Sample]]:
     """Records of the samples behind the first ``done``, some at a time."""
     bracketer = Bracketer(
@@ -279,8 +282,10 @@ def _bound(
     for start, end in _blocks(network, done, len(places)):
         rows, here = data.x[start:end], places[start:end]
         label = dict(zip(here, labels[start:end]))
-        found = bracketer(network.prepare(rows), here)
-        yield [_sample(request, b, label[b.index], stages) for b in found]
+        prepared = network.prepare(rows)
+        found = bracketer(prepared, here)
+        samples = [_sample(request, b, label[b.index], stages) for b in found]
+        yield samples if proofs is None else proofs.of(samples, prepared.numpy())
 
 
 def _blocks(network: Network, start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 #: Raised when a field changes its meaning, so that an old file is never read as a new one.
-SCHEMA = 3
+SCHEMA = 4
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Run:
     device : where matrix products ran.
     layers : whether samples carry their layers.
     correct_only : whether the summary's means leave out misclassified samples.
+    certificates : whether every sample with a lower bound was to get a certificate file.
     """
 
     schema: int
@@ -65,6 +66,7 @@ class Run:
     device: str
     layers: bool
     correct_only: bool
+    certificates: bool
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ class Sample:
     lower : 0 where nothing is proved; None for ``attack``.
     rung : the method that proved ``lower``, None where nothing is proved.
     upper, attack : norm of a confirmed adversarial perturbation and who found it, None without.
+    proved : the radius that its certificate file proves, None where there is none.
     layers : the stages in order, empty unless asked for.
     """
 
@@ -104,6 +107,7 @@ class Sample:
     rung: str | None
     upper: float | None
     attack: str | None
+    proved: float | None = None
     layers: tuple[LayerCost, ...] = ()
 
     @property

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from boundcert.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,26 @@ class ModelOptions:
     input_shape: tuple[int, ...] | None = None
     decision: str | None = None
 
+    @property
+    def normalisation(self) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+        """Range, mean and std as one mean and std: (x(hi − lo) + lo − m)/s.
+
+        Raises
+        ------
+        UsageError
+            The range is none.
+        """
+        if self.range is None:
+            return self.mean, self.std
+        if len(self.range) != 2 or not self.range[0] < self.range[1]:
+            raise UsageError(f"range {self.range} must be two numbers LO < HI")
+        low, high = self.range
+        span = high - low
+        if not math.isfinite(span):
+            raise UsageError(f"range {self.range} must be finite")
+        mean = tuple((m - low) / span for m in self.mean or (0.0,))
+        return mean, tuple(s / span for s in self.std or (1.0,))
+
 
 @dataclass(frozen=True)
 class Request:
@@ -43,6 +66,7 @@ class Request:
     semantics : ``deployed`` or ``exact``: the network that lower bounds are about.
     layers : whether samples carry their layers.
     correct_only : whether the summary leaves out misclassified samples.
+    certificates : folder for a certificate a sample, None for no such files.
     """
 
     model: ModelOptions = field(default_factory=ModelOptions)
@@ -60,3 +84,4 @@ class Request:
     device: str = "cpu"
     layers: bool = False
     correct_only: bool = False
+    certificates: Path | None = None

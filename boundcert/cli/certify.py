@@ -27,6 +27,7 @@ def certify(
     device: opt.Device = "cpu",
     out: opt.Out = None,
     resume: opt.Resume = False,
+    certificates: opt.Certificates = None,
     input_: opt.Input = None,
     output: opt.Output = None,
     input_shape: opt.InputShape = None,
@@ -59,5 +60,6 @@ def certify(
         device=device,
         layers=layers,
         correct_only=correct_only,
+        certificates=certificates,
     )
     perform(request, out, resume, quiet, json)

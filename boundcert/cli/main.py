@@ -11,6 +11,7 @@ from boundcert import __version__
 from boundcert.cli import data
 from boundcert.cli.attack import attack
 from boundcert.cli.certify import certify
+from boundcert.cli.check import check
 from boundcert.cli.guard import guarded
 from boundcert.cli.inspect import inspect
 
@@ -21,6 +22,7 @@ app = typer.Typer(
     help="How far can an input be pushed before an ONNX classifier changes its mind?",
 )
 app.command()(certify)
+app.command()(check)
 app.command()(attack)
 app.command()(inspect)
 app.add_typer(data.app, name="data")

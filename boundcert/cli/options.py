@@ -15,6 +15,9 @@ MaybeModel = Annotated[
     Path | None,
     typer.Argument(metavar="MODEL", help="ONNX file of a classifier; without it, the demo."),
 ]
+Folder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="Folder that certify --certificates wrote.")
+]
 Data = Annotated[
     str | None,
     typer.Option(
@@ -120,6 +123,14 @@ Out = Annotated[
 ]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Continue --out where the same command was broken off.")
+]
+Certificates = Annotated[
+    Path | None,
+    typer.Option(
+        "--certificates",
+        metavar="DIR",
+        help="Write a certificate a sample, which boundcert check proves again by itself.",
+    ),
 ]
 Input = Annotated[
     str | None, typer.Option("--input", metavar="NAME", help="Input, of a model with several.")

@@ -35,17 +35,25 @@ class ProgressBar:
 
     def on_record(self, record: Record, kept: bool) -> None:
         """As for :func:`boundcert.run.run_brackets`."""
-        if not self.shown:
-            return
         if isinstance(record, Run):
-            self.task = self.progress.add_task("", total=record.samples)
+            self.begin(record.samples)
         elif isinstance(record, Sample) and self.task is not None:
             if kept:
                 self.kept += 1
                 # a fresh clock: samples read from the file say nothing of the time left
                 self.progress.reset(self.task, completed=self.kept)
             else:
-                self.progress.advance(self.task)
+                self.advance()
+
+    def begin(self, total: int) -> None:
+        """How many samples there will be."""
+        if self.shown:
+            self.task = self.progress.add_task("", total=total)
+
+    def advance(self) -> None:
+        """One more is done."""
+        if self.task is not None:
+            self.progress.advance(self.task)
 
     def __enter__(self) -> ProgressBar:
         if self.shown:

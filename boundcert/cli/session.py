@@ -40,6 +40,11 @@ def perform(request: Request, out: Path | None, resume: bool, quiet: bool, json:
         return
     if outcome.kept or outcome.complete:
         print(_told(outcome, out), file=sys.stderr)
+    if outcome.refused:
+        print(
+            f"boundcert: no certificates were written: the checker refuses {outcome.refused}",
+            file=sys.stderr,
+        )
     if not json:
         _print_table(outcome)
 

@@ -10,7 +10,7 @@ from boundcert.certificates import Run, Sample
 def run_record(**changes: Any) -> Run:
     """A run of ten samples."""
     values: dict[str, Any] = {
-        "schema": 2,
+        "schema": 4,
         "version": "0.1.0",
         "command": "certify",
         "model": "m.onnx",
@@ -37,6 +37,7 @@ def run_record(**changes: Any) -> Run:
         "device": "cpu",
         "layers": False,
         "correct_only": False,
+        "certificates": False,
     }
     return Run(**{**values, **changes})
 

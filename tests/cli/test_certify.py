@@ -7,7 +7,7 @@ import pytest
 from cli.cli_helpers import Call, Files, parsed, walk
 
 SAMPLE_KEYS = {"type", "index", "label", "predicted", "lower", "rung"}
-SAMPLE_KEYS |= {"upper", "attack", "layers"}
+SAMPLE_KEYS |= {"upper", "attack", "proved", "layers"}
 SUMMARY_KEYS = {
     *("type", "samples", "accuracy", "mean_lower", "mean_upper", "violations", "seconds"),
 }

@@ -1,0 +1,94 @@
+"""What a network is for the checker: flat values, made by nodes of four kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boundcert.checker.maps import Array, Map
+
+
+class NotUnderstood(Exception):
+    """A model or a certificate that the checker takes no stand on; the message says why."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """The sample."""
+
+    n: int
+    inputs: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Σ W_i x_i + b.
+
+    Attributes
+    ----------
+    size : (n,) at least |b|, and what was added up to make it.
+    moves : entries are only moved about, or left out: no runtime rounds anything.
+    """
+
+    n: int
+    inputs: tuple[int, ...]
+    maps: tuple[Map, ...]
+    bias: Array
+    size: Array
+    moves: bool = False
+
+    @property
+    def terms(self) -> int:
+        """Most products that one entry sums."""
+        return sum(part.terms for part in self.maps)
+
+    @property
+    def spread(self) -> int:
+        """Most products that one entry of an operand takes part in."""
+        return max(part.spread for part in self.maps)
+
+    def absolute(self, sizes: Sequence[Array]) -> Array:
+        """Σ |W_i| s_i + |b|."""
+        total = self.size.copy()
+        for part, size in zip(self.maps, sizes):
+            total = total + part.forward(size, np.abs)
+        return total
+
+
+@dataclass(frozen=True)
+class Bend:
+    """σ(x_i), see :mod:`boundcert.checker.curves`."""
+
+    n: int
+    inputs: tuple[int, ...]
+    name: str
+    a: Array
+    b: float
+
+
+@dataclass(frozen=True)
+class Maximum:
+    """max over ``table`` (n, entries) of x, −1 for none."""
+
+    n: int
+    inputs: tuple[int, ...]
+    table: NDArray[np.int64]
+
+
+Node = Input | Affine | Bend | Maximum
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes in topological order, the input first, the logits last; the greatest logit wins.
+
+    ``unit``, ``tiny`` and ``largest`` are those of the arithmetic that a runtime computes it in.
+    """
+
+    nodes: tuple[Node, ...]
+    unit: float
+    tiny: float
+    largest: float
