@@ -10,7 +10,7 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from boundcert.checker.certificate import Slopes
 from boundcert.checker.curves import CURVES
 from boundcert.checker.maps import Array
 from boundcert.checker.nodes import Bend
+from boundcert.checker.proof import NONE, Levels
 from boundcert.clip import Clip
 from boundcert.demo import model_path
 from boundcert.errors import RefusedInput
@@ -34,18 +35,26 @@ from boundcert.norms import Norm
 #: A file's radius is proved with so much to spare: sums come out a little different elsewhere.
 SPARE = 1 + 1e-9
 #: Proofs tried for one sample, and the share of the largest provable radius that will do.
-TRIES, NEAR = 12, 0.998
-#: What a margin loses with the radius grows about as this power of it.
-POWER = 3.0
+TRIES, NEAR = 12, 0.997
+#: log(reach/ε) falls about so fast with log ε; how far back where there is no reach; the share of
+#: an estimated root to try, so that the proof holds.
+POWER, BACK, AIMED = 3.7, 0.75, 0.9995
+
+
+#: Levels that are tried: about where a ball's multiplier is, then about the best of those.
+COARSE = (-12, -8, -4, 0, 4)
+LEVELS = (*COARSE, 2, -2, 1, -1)
 
 
 class Chooser:
-    """Slopes for lines of curves, from the kernels that relax them; keeps what it gave."""
+    """Slopes from the kernels that relax activations, multipliers by trial; keeps what it gave."""
 
     def __init__(self) -> None:
         self.given: list[Slopes] = []
+        self.chosen = [np.empty(0, dtype=np.int8)]
 
-    def __call__(self, k: int, node: Bend, low: Array, high: Array, point: Array) -> Slopes:
+    def slopes(self, node: Bend, low: Array, high: Array, point: Array) -> Slopes:
+        """Lines as they are drawn where radii are found."""
         pieces = CURVES[node.name].pieces(float(node.a.ravel()[0]), node.b)
         chosen: Slopes = None
         # the usual lines of two straight pieces are the best there are, without an ascent
@@ -53,6 +62,26 @@ class Chooser:
             chosen = _slopes(node, low, high, point)
         self.given.append(chosen)
         return chosen
+
+    def levels(self, start: Array, value: Callable[[Levels], Array]) -> Levels:
+        """The best of a few, row by row; none where nothing beats the lines."""
+        first = np.clip(np.nan_to_num(start, nan=0.0), -100, 100).round()
+        best = np.full(len(start), NONE, dtype=np.int8)
+        found = np.nan_to_num(value(best), nan=-np.inf)
+        for step in LEVELS:
+            about = first if step in COARSE else best.astype(np.float64)
+            tried = np.clip(about + step, NONE + 1, 127).astype(np.int8)
+            if step not in COARSE:
+                tried = np.where(best == NONE, NONE, tried).astype(np.int8)
+            other = value(tried)
+            better = other > found
+            best, found = np.where(better, tried, best), np.where(better, other, found)
+        self.chosen.append(best)
+        return best
+
+    def settle(self, claim: Certificate) -> Certificate:
+        """The claim with all choices made."""
+        return replace(claim, slopes=tuple(self.given), levels=np.concatenate(self.chosen))
 
 
 def _slopes(node: Bend, low: Array, high: Array, point: Array) -> tuple[Array, Array]:
@@ -113,7 +142,7 @@ class Proofs:
             self.reading,
         )
         try:
-            proved = largest(self.checker, claim, x, self.budget)
+            proved = largest(self.checker, claim, x, self.budget, sample.rung == "optimize")
         except NotUnderstood as error:
             self.refused = str(error)
             return None
@@ -163,33 +192,58 @@ def certificate_path(folder: Path, index: int) -> Path:
 
 
 def largest(
-    checker: Checker, claim: Certificate, x: Array, budget: float = math.inf
+    checker: Checker, claim: Certificate, x: Array, budget: float = math.inf, hard: bool = False
 ) -> Certificate | None:
-    """The claim with the largest radius, up to its own, that the checker proves.
+    """The claim with the largest radius, up to its own, that the checker proves; None for none.
 
-    What a proof at ε bounds the margins with vanishes at some reach: more than ε where it holds.
-    The largest radius lies between the two, as nothing but boxes changes with ε.
+    Bounds on 2-norms take longer to check: they are there where boxes and lines do not do, in
+    norms in which entries cannot all be far out together. ``hard``: it is likely that they do not.
     """
-    best, radius, least = None, claim.radius, 0.0
-    most = claim.radius
-    start = time.monotonic()
+    spread = replace(claim, spreads=True)
+    ways = [claim] if claim.norm == "linf" else [spread, claim] if hard else [claim, spread]
+    start, best = time.monotonic(), None
+    for way in ways:
+        left = budget - (time.monotonic() - start)
+        found = _search(checker, way, x, left) if best is None or left > 0 else None
+        if best is None or (found is not None and found.radius > best.radius):
+            best = found
+        if best is not None and (hard or best.radius >= claim.radius * NEAR):
+            break
+    return best
+
+
+def _search(checker: Checker, claim: Certificate, x: Array, budget: float) -> Certificate | None:
+    """The largest radius for one way to prove.
+
+    What a proof at ε bounds the margins with vanishes at some reach, more than ε where it holds:
+    the root of log(reach/ε) is sought, by secants, as soon as there are two, of ε's logarithm.
+    """
+    # proved up to there, and not proved from there on
+    best, radius, least, most = None, claim.radius, 0.0, math.inf
+    start, last, power = time.monotonic(), None, POWER
     for _ in range(TRIES):
-        choose = Chooser()
-        proved = checker.prove(replace(claim, radius=radius * SPARE), x, choose)
+        chooser = Chooser()
+        proved = checker.prove(replace(claim, radius=radius * SPARE), x, chooser)
         with np.errstate(all="ignore"):
-            reach = float(np.min(proved.base / proved.slope))
+            share = float(np.min(proved.base / proved.slope)) / radius
         if proved.holds:
-            best, least = replace(claim, radius=radius, slopes=tuple(choose.given)), radius
-            if radius >= most * NEAR or not reach > radius / NEAR:
-                break
+            best, least = chooser.settle(replace(claim, radius=radius)), radius
         else:
             most = min(most, radius)
-        share = reach / radius if reach > 0 else 0.0
-        ahead = radius * min(max(share, 1e-3), 1e3) ** (1 / POWER)
-        radius = ahead if least < ahead < most else (least * most) ** 0.5 or most / 16
-        radius = min(radius, most * NEAR) if most < claim.radius else min(radius, most)
-        if not radius > least or time.monotonic() - start > budget:
+        late = best is not None and time.monotonic() - start > budget
+        near = proved.holds and share ** (1 / power) * NEAR < 1
+        if late or near or least >= min(most, claim.radius) * NEAR:
             break
+        if share > 0:
+            at = math.log(radius), math.log(share)
+            if last is not None and at[0] != last[0]:
+                power = min(max((at[1] - last[1]) / (last[0] - at[0]), 1.0), 50.0)
+            last, ahead = at, radius * share ** (1 / power)
+        else:
+            ahead = radius * BACK
+        between = most * BACK if not least else (least * min(most, claim.radius)) ** 0.5
+        radius = ahead * AIMED if least < ahead * AIMED < most else between
+        radius = min(radius, claim.radius)
     return best
 
 

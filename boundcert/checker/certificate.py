@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,8 @@ from boundcert.checker.maps import Array
 from boundcert.checker.nodes import NotUnderstood
 
 VERSION = 1
-#: A file may not be larger than so many bytes, nor its slopes be more numbers.
-MOST_BYTES, MOST_SLOPES = 64 * 2**20, 32 * 2**20
+#: A file may not be larger than so many bytes, nor its slopes or levels be more numbers.
+MOST_BYTES, MOST_SLOPES, MOST_LEVELS = 64 * 2**20, 32 * 2**20, 64 * 2**20
 NORMS = {"l1": 1.0, "l2": 2.0, "linf": math.inf}
 SEMANTICS = ("deployed", "exact")
 DECISIONS = (None, "max", "min")
@@ -58,7 +58,9 @@ class Certificate:
     model, sample : SHA-256 of the model's file, and of x (:func:`sample_hash`).
     norm : ``l1``, ``l2`` or ``linf``.
     semantics : ``deployed`` or ``exact``: which network it is about.
+    spreads : whether bounds on 2-norms join the boxes.
     slopes : of lines, for each time that the proof asks for some.
+    levels : of multipliers, in the order that the proof asks for them.
     """
 
     index: int
@@ -70,7 +72,9 @@ class Certificate:
     clip: tuple[float, float] | None
     semantics: str
     reading: Reading
+    spreads: bool = False
     slopes: tuple[Slopes, ...] = ()
+    levels: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, dtype=np.int8))
 
 
 def sample_hash(x: Array) -> str:
@@ -80,17 +84,21 @@ def sample_hash(x: Array) -> str:
 
 
 def encode(certificate: Certificate) -> bytes:
-    """The file's bytes: JSON, slopes as base64 of deflated float32."""
+    """The file's bytes: JSON, slopes as base64 of deflated float32, levels of int8."""
     value = dataclasses.asdict(certificate)
     value["slopes"] = [None if s is None else _packed(*s) for s in certificate.slopes]
+    value["levels"] = _deflated(certificate.levels.astype("<i1").tobytes())
     return (
         json.dumps({"boundcert certificate": VERSION, **value}, allow_nan=False) + "\n"
     ).encode()
 
 
 def _packed(below: Array, above: Array) -> str:
-    whole = np.stack((below, above)).astype("<f4").tobytes()
-    return base64.b64encode(zlib.compress(whole, 9)).decode()
+    return _deflated(np.stack((below, above)).astype("<f4").tobytes())
+
+
+def _deflated(data: bytes) -> str:
+    return base64.b64encode(zlib.compress(data, 9)).decode()
 
 
 def decode(data: bytes) -> Certificate:
@@ -116,7 +124,8 @@ def decode(data: bytes) -> Certificate:
     for packed in found.slopes:
         slopes.append(None if packed is None else _unpacked(packed, room))
         room -= 0 if slopes[-1] is None else 2 * len(slopes[-1][0])
-    return dataclasses.replace(found, slopes=tuple(slopes))
+    levels = np.frombuffer(_inflated(found.levels, MOST_LEVELS), dtype="<i1")
+    return dataclasses.replace(found, slopes=tuple(slopes), levels=levels)
 
 
 def _refused(name: str) -> Any:
@@ -157,6 +166,8 @@ def _check(found: Certificate) -> None:
         "input": reading.input is None or _name(reading.input),
         "output": reading.output is None or _name(reading.output),
         "decision": reading.decision in DECISIONS,
+        "spreads": type(found.spreads) is bool,
+        "levels": _name(found.levels),
         "slopes": isinstance(found.slopes, tuple)
         and all(s is None or isinstance(s, str) for s in found.slopes),
     }
@@ -181,15 +192,23 @@ def _numbers(value: Any) -> bool:
     return isinstance(value, tuple) and len(value) > 0 and all(map(_number, value))
 
 
-def _unpacked(text: Any, room: int) -> tuple[Array, Array]:
-    try:
-        stream = zlib.decompressobj()
-        raw = stream.decompress(base64.b64decode(text, validate=True), 4 * room + 1)
-    except (binascii.Error, zlib.error, ValueError) as error:
-        raise NotUnderstood(f"slopes are damaged ({error})") from None
-    if len(raw) > 4 * room or len(raw) % 8 or not stream.eof or stream.unused_data:
-        raise NotUnderstood("slopes are damaged, or more than a certificate may hold")
+def _unpacked(text: str, room: int) -> tuple[Array, Array]:
+    raw = _inflated(text, 4 * room)
+    if len(raw) % 8:
+        raise NotUnderstood("slopes are damaged")
     both: NDArray[np.float32] = np.frombuffer(raw, dtype="<f4").reshape(2, -1)
     if not np.isfinite(both).all():
         raise NotUnderstood("a slope is no finite number")
     return both[0].astype(np.float64), both[1].astype(np.float64)
+
+
+def _inflated(text: Any, most: int) -> bytes:
+    """What :func:`_deflated` packed, if it is no more than so many bytes."""
+    try:
+        stream = zlib.decompressobj()
+        raw = stream.decompress(base64.b64decode(text, validate=True), most + 1)
+    except (binascii.Error, zlib.error, ValueError) as error:
+        raise NotUnderstood(f"choices are damaged ({error})") from None
+    if len(raw) > most or not stream.eof or stream.unused_data:
+        raise NotUnderstood("choices are damaged, or more than a certificate may hold")
+    return raw

@@ -14,6 +14,13 @@ Array = NDArray[np.float64]
 
 UNIT = 2.0**-53
 INF = math.inf
+#: Covers what underflow may cost any sum that fits into memory, of numbers up to 1.
+UNDER = 1e-300
+
+
+def gamma(terms: float) -> float:
+    """γ_n of float64, twice over: it pays for the sum of magnitudes, computed too, as well."""
+    return 2 * terms * UNIT / (1 - terms * UNIT)
 
 
 @dataclass(frozen=True)

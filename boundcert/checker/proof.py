@@ -4,7 +4,8 @@ For every node a box holds the values that it takes over the ball, and lines hol
 between them. A row c of a node's value goes back to the input: through an affine node as cW,
 through any other with the line below where its coefficient is positive, above where it is
 negative. At the input base + c·x − ε‖c‖_q is least over the ball (Hölder). Boxes come from those of
-operands, and from rows where that may settle on which side of a bend values lie.
+operands, and from rows where that may settle on which side of a bend values lie. Where a claim
+says so, bounds on 2-norms join the boxes (:mod:`boundcert.checker.spread`).
 
 All of it is computed in float64, and every sum pays for its own rounding: the computed value of n
 products is off by at most γ_n = nu/(1 − nu) of the sum of their magnitudes, in whatever order
@@ -16,108 +17,73 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from boundcert.checker.curves import CURVES, UNIT, floor
-from boundcert.checker.maps import Array, Pick
+from boundcert.checker.ball import Ball
+from boundcert.checker.curves import CURVES, UNDER, UNIT, floor, gamma
+from boundcert.checker.lines import Lines, maximum_lines, usual_slopes, windows
+from boundcert.checker.maps import Array
 from boundcert.checker.nodes import Affine, Bend, Graph, Input, Maximum
 from boundcert.checker.runtime import Runs, runtime_error
+from boundcert.checker.spread import MOST, Bends, Source, bends_of, dual, norm_bound, two_pieces
 
-#: Covers what underflow may cost any sum that fits into memory, of numbers up to 1.
-UNDER = 1e-300
 #: Numbers that the rows of one block may take at one node.
 BLOCK = 4_000_000
+#: Stands for no multiplier; a level ℓ stands for 2^(ℓ/2).
+NONE = -128
 
-#: Slopes of lines below and above (n,) for node k over [low, high], or None for the usual ones.
-Choose = Callable[[int, Bend, Array, Array, Array], tuple[Array, Array] | None]
 Mask = NDArray[np.bool_]
+Levels = NDArray[np.int8]
 
 
-def gamma(terms: float) -> float:
-    """γ_n of float64, twice over: it pays for the sum of magnitudes, computed too, as well."""
-    return 2 * terms * UNIT / (1 - terms * UNIT)
+class Choices(Protocol):
+    """What a proof may choose freely: any choice gives a bound that holds."""
 
+    def slopes(
+        self, node: Bend, low: Array, high: Array, point: Array
+    ) -> tuple[Array, Array] | None:
+        """Of lines below and above (n,) over [low, high]; None for the usual ones."""
+        ...
 
-@dataclass(frozen=True)
-class Ball:
-    """x + q, ‖q‖_p ≤ radius, with every entry in ``clip`` if there is one."""
+    def levels(self, start: Array, value: Callable[[Levels], Array]) -> Levels:
+        """Levels (R,) of multipliers for rows, whose bounds at the sample ``value`` tells.
 
-    x: Array
-    p: float
-    radius: float
-    clip: tuple[float, float] | None = None
-
-    def box(self) -> tuple[Array, Array]:
-        slack = (np.abs(self.x) + self.radius) * (4 * UNIT)
-        low, high = self.x - self.radius - slack, self.x + self.radius + slack
-        if self.clip is not None:
-            low, high = np.maximum(low, self.clip[0]), np.minimum(high, self.clip[1])
-        return low, high
-
-    def least(self, rows: Array, base: Array) -> tuple[Array, Array]:
-        """Lower bounds base − s‖v‖ on rows at every radius s: base and ‖v‖ (R,), best at mine.
-
-        With a clip, |c| = u + v for any v: what u adds is at most u times the room there is.
+        ``start`` (R,) says about which levels good ones are.
         """
-        size, n = np.abs(rows), rows.shape[1]
-        rate = gamma(n + 16)
-        value = base + rows @ self.x
-        value = value - (np.abs(base) + np.abs(value)) * (2 * UNIT)
-        value = value - (size @ np.abs(self.x)) * rate - UNDER
-        if self.clip is not None:
-            room = np.where(rows > 0, self.x - self.clip[0], self.clip[1] - self.x)
-            room = np.maximum(room, 0.0) * (1 + 4 * UNIT)
-            free = self._free(size, room)
-            value = value - ((size - free) * room).sum(axis=1) * (1 + rate) - UNDER
-            value, size = value - np.abs(value) * (4 * UNIT), free * (1 + 4 * UNIT)
-        q = {1.0: np.inf, 2.0: 2, math.inf: 1}[self.p]
-        return value, np.linalg.norm(size, q, axis=1) * (1 + rate) + UNDER
-
-    def _free(self, size: Array, room: Array) -> Array:
-        """The part v of magnitudes that is left to the ball; any is right, this is a good one."""
-        if self.p == math.inf:
-            return np.where(room > self.radius, size, 0.0)
-        # the best v is cut at a level where the move it stands for is as long as the radius
-        if self.p == 2.0:
-            high = np.linalg.norm(size, axis=1) / self.radius
-        else:
-            high = size.max(axis=1, initial=0.0)
-        low = high * 2.0**-40
-        for _ in range(14):
-            level = (np.sqrt(low) * np.sqrt(high))[:, None]
-            if self.p == 2.0:
-                move = np.linalg.norm(np.minimum(size / level, room), axis=1)
-            else:
-                move = np.where(size > level, room, 0.0).sum(axis=1)
-            over = move > self.radius
-            low, high = np.where(over, level[:, 0], low), np.where(over, high, level[:, 0])
-        return np.minimum(size, high[:, None] * (room if self.p == 2.0 else 1.0))
+        ...
 
 
-@dataclass(frozen=True)
-class Lines:
-    """below_slope·z + below ≤ σ(z) ≤ above_slope·z + above, entry by entry.
+class Carried(NamedTuple):
+    """Rows (R, n) of the input, what was added up, what it may be off by, and what was left."""
 
-    Of maxima z is the entry that ``below_at`` or ``above_at`` pick; else these are None.
-    """
-
-    below_slope: Array
-    below: Array
-    above_slope: Array
-    above: Array
-    below_at: Pick | None = None
-    above_at: Pick | None = None
+    rows: Array
+    base: Array
+    lost: Array
+    met: dict[int, Array]
 
 
 class Proof:
-    """Boxes and lines of a graph over one ball, and bounds on rows from them."""
+    """Boxes and lines of a graph over one ball, and bounds on rows from them.
 
-    def __init__(self, graph: Graph, runs: Runs, ball: Ball, deployed: bool, choose: Choose):
+    Parameters
+    ----------
+    spreads : whether bounds on 2-norms join the boxes.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        runs: Runs,
+        ball: Ball,
+        deployed: bool,
+        choices: Choices,
+        spreads: bool = False,
+    ) -> None:
         self.graph, self.runs, self.ball = graph, runs, ball
-        self.deployed, self.choose = deployed, choose
+        self.deployed, self.choices, self.spreads = deployed, choices, spreads
         count = len(graph.nodes)
         self.low: list[Array] = [np.empty(0)] * count
         self.high: list[Array] = [np.empty(0)] * count
@@ -128,6 +94,8 @@ class Proof:
         self.mass: dict[int, Array] = {}
         self.lines: dict[int, Lines] = {}
         self.known: dict[int, Mask] = {}
+        self.bends: dict[int, tuple[Bends, float]] = {}
+        self.sources: dict[int, Source] = {}
         with np.errstate(all="ignore"):
             for k in range(count):
                 self._reach(k)
@@ -137,7 +105,7 @@ class Proof:
         last, classes = len(self.graph.nodes) - 1, self.graph.nodes[-1].n
         rows = np.eye(classes)[label] - np.delete(np.eye(classes), label, axis=0)
         with np.errstate(all="ignore"):
-            return self._carry(last, rows)
+            return self._bounds(last, rows)
 
     def _reach(self, k: int) -> None:
         """The box of node k, its lines, and what it may be off by."""
@@ -155,6 +123,8 @@ class Proof:
             self._settle(k, node)
             self.point[k] = self._value(node)
             self._redraw(k)
+            if self.spreads:
+                self.sources[k] = self._source(k, node)
 
     def _size(self, k: int) -> Array:
         return np.maximum(np.abs(self.low[k]), np.abs(self.high[k]))
@@ -201,38 +171,38 @@ class Proof:
         """Rows for operands on which it depends what the lines are: the likelier end first."""
         i = node.inputs[0]
         for first in (True, False):
-            lower, upper = self._loose(node)
+            mask = self._loose(node)
+            lower, upper = mask, mask
             if first:
                 sure = self._likely(node)
                 lower, upper = lower & sure, upper & ~sure
             self._tighten(i, np.stack((lower, upper)))
 
-    def _loose(self, node: Bend | Maximum) -> tuple[Mask, Mask]:
+    def _loose(self, node: Bend | Maximum) -> Mask:
+        """Entries of the operand whose bounds matter."""
         low, high = self.low[node.inputs[0]], self.high[node.inputs[0]]
+        mask = np.zeros(len(low), dtype=bool)
         if isinstance(node, Maximum):
-            lows, highs = _windows(low, node.table), _windows(high, node.table)
+            lows, highs = windows(low, node.table), windows(high, node.table)
             best = lows.argmax(axis=1)
             others = highs.copy()
             np.put_along_axis(others, best[:, None], -np.inf, axis=1)
             open_ = ~(lows.max(axis=1) >= others.max(axis=1))
             tied = open_[:, None] & ~(highs <= lows.max(axis=1)[:, None]) & (node.table >= 0)
-            mask = np.zeros(len(low), dtype=bool)
             mask[node.table[tied]] = True
-            return mask, mask
-        inner = [s for s, _, _ in self._pieces(node)[1:]]
-        mask = np.zeros(len(low), dtype=bool)
-        for kink in inner:
+            return mask
+        for kink in [start for start, _, _ in self._pieces(node)[1:]]:
             mask |= (low < kink) & (kink < high)
         if not CURVES[node.name].straight:
             mask |= high - low > 1e-9 * (np.abs(low) + np.abs(high))
-        return mask, mask
+        return mask
 
     def _likely(self, node: Bend | Maximum) -> Mask:
         """Where the lower end may settle it; elsewhere the upper one."""
         point = self.point[node.inputs[0]]
         if isinstance(node, Maximum):
             top = np.take_along_axis(
-                node.table, _windows(point, node.table).argmax(axis=1)[:, None], axis=1
+                node.table, windows(point, node.table).argmax(axis=1)[:, None], axis=1
             )
             return np.isin(np.arange(len(point)), top)
         pieces = self._pieces(node)
@@ -253,16 +223,10 @@ class Proof:
         known = self.known.setdefault(k, np.zeros((2, node.n), dtype=bool))
         side, index = np.nonzero(wanted & ~known)
         known |= wanted
-        # neighbours together: their rows meet the same part of a plane
-        order = np.argsort(index % self.runs.plane[k], kind="stable")
-        side, index, size = side[order], index[order], max(self.runs.widest, 1)
-        step = max(BLOCK // size, 16)
         low, high = self.low[k].copy(), self.high[k].copy()
-        for start in range(0, len(index), step):
-            s, j = side[start : start + step], index[start : start + step]
-            rows = np.zeros((len(j), node.n))
-            rows[np.arange(len(j)), j] = 1.0 - 2.0 * s
-            base, slope = self._carry(k, rows)
+        for block in self._blocks(k, index):
+            s, j = side[block], index[block]
+            base, slope = self._bounds(k, self._units(k, j, np.where(s == 0, 1.0, -1.0)))
             bound = base - self.ball.radius * slope
             bound = bound - (np.abs(base) + self.ball.radius * slope) * (4 * UNIT)
             bound = np.where(np.isnan(bound), -np.inf, bound)
@@ -270,19 +234,30 @@ class Proof:
             np.minimum.at(high, j[s == 1], -bound[s == 1])
         self._meet(k, low, high)
 
+    def _blocks(self, k: int, index: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Positions in ``index``: neighbours together, whose rows meet the same part of a plane."""
+        order = np.argsort(index % self.runs.plane[k], kind="stable")
+        step = max(BLOCK // max(self.runs.widest, 1), 16)
+        return [order[start : start + step] for start in range(0, len(order), step)]
+
+    def _units(self, k: int, index: NDArray[np.int64], sign: Array | float) -> Array:
+        rows = np.zeros((len(index), self.graph.nodes[k].n))
+        rows[np.arange(len(index)), index] = sign
+        return rows
+
     def _redraw(self, k: int) -> None:
         """The lines of node k over its operand's box, and the box that they imply."""
         node = self.graph.nodes[k]
         i = node.inputs[0]
         if isinstance(node, Maximum):
-            lows = _windows(self.low[i], node.table).max(axis=1)
-            highs = _windows(self.high[i], node.table).max(axis=1)
-            self.lines[k] = _maximum_lines(node, self.low[i], self.high[i])
+            lows = windows(self.low[i], node.table).max(axis=1)
+            highs = windows(self.high[i], node.table).max(axis=1)
+            self.lines[k] = maximum_lines(node, self.low[i], self.high[i])
         else:
             assert isinstance(node, Bend)
             about = (self.low[i], self.high[i], node.a, node.b)
-            slopes = self.choose(k, node, self.low[i], self.high[i], self.point[i])
-            below, above = _usual(node, self.low[i], self.high[i]) if slopes is None else slopes
+            slopes = self.choices.slopes(node, self.low[i], self.high[i], self.point[i])
+            below, above = slopes or usual_slopes(node, self.low[i], self.high[i])
             lows = floor(node.name, 1.0, np.zeros(node.n), *about)
             highs = -floor(node.name, -1.0, np.zeros(node.n), *about)
             self.lines[k] = Lines(
@@ -300,103 +275,178 @@ class Proof:
     def _value(self, node: Bend | Maximum) -> Array:
         point = self.point[node.inputs[0]]
         if isinstance(node, Maximum):
-            return _windows(point, node.table).max(axis=1)
+            return windows(point, node.table).max(axis=1)
         return CURVES[node.name].value(point, node.a, node.b)
 
-    def _carry(self, start: int, rows: Array) -> tuple[Array, Array]:
-        """Rows (R, n) of node ``start`` to the input: base and slope of :meth:`Ball.least`."""
-        waiting = {start: rows}
-        base = np.zeros(len(rows))
+    def _source(self, k: int, node: Bend | Maximum) -> Source:
+        """What node k leaves when rows go back about the point; and how far it may bend."""
+        i, value = node.inputs[0], self.point[k]
+        if isinstance(node, Bend) and two_pieces(node):
+            bends, middle = bends_of(node, self.low[i], self.high[i], self.point[i])
+            weights = (np.ones(len(bends.entries)), bends.half)
+            spread, left = self._spread(i, bends.entries, weights)
+            if math.isfinite(left):
+                self.bends[k] = bends, spread
+                return Source(value, middle, bends.entries, left)
+        far = np.maximum(self.high[k] - value, value - self.low[k]) * (1 + 4 * UNIT)
+        entries = np.nonzero(~(far <= 0))[0]
+        size = float(np.linalg.norm(far[entries])) * (1 + gamma(len(far) + 16))
+        return Source(value, None, entries, size)
+
+    def _spread(
+        self, k: int, entries: NDArray[np.int64], weights: tuple[Array, ...]
+    ) -> tuple[float, ...]:
+        """For each weight at least the 2-norm of weight∘(z − p) over entries of node k's value."""
+        widths = [len(source.entries) for source in self.sources.values()]
+        products = len(entries) ** 2 * (self.graph.nodes[0].n + sum(widths))
+        if products > MOST:
+            return (math.inf,) * len(weights)
+        order, found = np.empty(0, dtype=np.int64), []
+        for block in self._blocks(k, entries):
+            found.append(self._carry(k, self._units(k, entries[block], 1.0), about=True))
+            order = np.concatenate((order, block))
+        if not found:
+            return (0.0,) * len(weights)
+        rows = np.concatenate([part.rows for part in found])
+        base = np.concatenate([part.base for part in found])
+        lost = np.concatenate([part.lost for part in found])
+        x, point = self.ball.x, self.point[k][entries[order]]
+        size = np.abs(rows) @ np.abs(x) + np.abs(base) + np.abs(point)
+        rest = np.abs(rows @ x + base - point) + lost + size * gamma(len(x) + 16) + UNDER
+        # ‖q‖₂ ≤ ‖q‖₁, and ‖q‖₂ ≤ √n‖q‖_∞
+        copies = math.sqrt(len(x)) if self.ball.p == math.inf else 1.0
+        parts = [(rows, self.ball.radius * copies * (1 + 4 * UNIT))]
+        for j, source in self.sources.items():
+            if any(j in part.met for part in found):
+                zero = np.zeros((0, len(source.entries)))
+                met = [part.met.get(j, zero) for part in found]
+                parts.append((np.concatenate(met), source.size))
+        return tuple(
+            norm_bound(parts, w[order])
+            + float(np.linalg.norm(w * rest)) * (1 + gamma(len(w) + 16)) * (1 + 8 * UNIT)
+            for w in weights
+        )
+
+    def _bounds(self, start: int, rows: Array) -> tuple[Array, Array]:
+        """Bounds on rows (R, n) of node ``start``: base and slope of :meth:`Ball.least`."""
+        found = self._carry(start, rows)
+        return self.ball.least(found.rows, _less(found.base, found.lost, 8))
+
+    def _carry(self, start: int, rows: Array, about: bool = False) -> Carried:
+        """Rows (R, n) of node ``start`` carried to the input.
+
+        ``about`` the point instead of by lines: then sources keep what rows leave with them.
+        """
+        waiting, met = {start: rows}, {}
+        base, lost = np.zeros(len(rows)), np.zeros(len(rows))
         for k in range(start, 0, -1):
             if k not in waiting:
                 continue
             rows, node = waiting.pop(k), self.graph.nodes[k]
             size = np.abs(rows)
             if k in self.error:
-                base = _less(base, size @ self.error[k], node.n)
+                lost = lost + (size @ self.error[k]) * (1 + gamma(node.n + 8))
             if isinstance(node, Affine):
-                base = base + rows @ node.bias
-                lost = (size @ self.mass[k]) * (gamma(node.spread + 8) + gamma(node.n + 16))
+                gain = rows @ node.bias
+                spent = (size @ self.mass[k]) * (gamma(node.spread + 8) + gamma(node.n + 16))
                 parts = [(i, part.transpose(rows)) for i, part in zip(node.inputs, node.maps)]
+            elif about:
+                met[k] = rows[:, self.sources[k].entries]
+                part, gain, spent = self._past(k, node.inputs[0], rows, size)
+                parts = [] if part is None else [(node.inputs[0], part)]
             else:
-                part, gain, lost = self._through(k, node, rows, size)
-                base, parts = base + gain, [(node.inputs[0], part)]
+                part, gain, spent = self._through(k, node, rows, size)
+                parts = [(node.inputs[0], part)]
             for i, part in parts:
                 if i in waiting:
                     part = waiting[i] + part
-                    lost = lost + (np.abs(part) @ self._size(i)) * (4 * UNIT)
+                    spent = spent + (np.abs(part) @ self._size(i)) * (4 * UNIT)
                 waiting[i] = part
-                lost = lost + UNDER * (1 + self._size(i).sum())
-            base = _less(base, lost, 8)
-        return self.ball.least(waiting.get(0, np.zeros((len(rows), self.graph.nodes[0].n))), base)
+                spent = spent + UNDER * (1 + self._size(i).sum())
+            lost = lost + spent + (np.abs(base) + np.abs(gain)) * (2 * UNIT)
+            base = base + gain
+        rows = waiting.get(0, np.zeros((len(base), self.graph.nodes[0].n)))
+        return Carried(rows, base, lost * (1 + gamma(8 * (start + 1))), met)
+
+    def _past(self, k: int, i: int, rows: Array, size: Array) -> tuple[Array | None, Array, Array]:
+        """Rows of the operand by the slopes about the point, what is added, and rounding."""
+        source = self.sources[k]
+        if source.slope is None:
+            spent = (size @ np.abs(source.value)) * gamma(rows.shape[1] + 16)
+            return None, rows @ source.value, spent
+        moved = source.slope * self.point[i]
+        most = np.abs(source.value) + np.abs(moved)
+        part, gain = rows * source.slope, rows @ (source.value - moved)
+        spent = (size @ most) * gamma(rows.shape[1] + 16)
+        return part, gain, spent + (np.abs(part) @ self._size(i)) * (4 * UNIT)
 
     def _through(
         self, k: int, node: Bend | Maximum | Input, rows: Array, size: Array
     ) -> tuple[Array, Array, Array]:
         """Rows of the operand, what is added, and what rounding costs, by the lines."""
         lines, i = self.lines[k], node.inputs[0]
+        freed = self._by_multipliers(k, rows)
+        if freed is not None:
+            which, entries, slopes, gained = freed
+            rows = rows.copy()
+            rows[np.ix_(which, entries)] = 0.0
+            size = np.abs(rows)
         up, down = np.maximum(rows, 0.0), np.minimum(rows, 0.0)
         gain = up @ lines.below + down @ lines.above
         most = up @ np.abs(lines.below) - down @ np.abs(lines.above)
         lost = most * gamma(node.n + 16)
         if lines.below_at is None or lines.above_at is None:
             part = up * lines.below_slope + down * lines.above_slope
-            return part, gain, lost + (np.abs(part) @ self._size(i)) * (4 * UNIT)
+            lost = lost + (np.abs(part) @ self._size(i)) * (4 * UNIT)
+            if freed is not None:
+                part[np.ix_(which, entries)] = slopes
+                lost[which] += (np.abs(gain[which]) + np.abs(gained)) * (4 * UNIT)
+                gain[which] += gained
+            return part, gain, lost
         part = lines.below_at.transpose(up * lines.below_slope)
         part = part + lines.above_at.transpose(down * lines.above_slope)
         assert isinstance(node, Maximum)
-        reach = _windows(self._size(i), node.table).max(axis=1)
+        reach = windows(self._size(i), node.table).max(axis=1)
         return part, gain, lost + (size @ reach) * gamma(2 * node.n + 16)
+
+    def _by_multipliers(
+        self, k: int, rows: Array
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], Array, Array] | None:
+        """Which rows take multipliers at node k, for which entries, what slopes, what is added."""
+        if k not in self.bends:
+            return None
+        bends, spread = self.bends[k]
+        used = np.nonzero((rows[:, bends.entries] != 0).any(axis=0))[0]
+        if not len(used) or not 0.0 < spread < math.inf:
+            return None
+        bends, entries = bends.take(used), bends.entries[used]
+        lines, c = self.lines[k], rows[:, entries]
+        below, above = lines.below_slope[entries], lines.above_slope[entries]
+
+        def bound(which: NDArray[np.int64], level: Array) -> tuple[Array, Array]:
+            lam = np.exp2(0.5 * level)
+            slopes, least = dual(c[which], lam, bends, below, above)
+            spent = 0.5 * lam * spread * spread * (1 + 8 * UNIT)
+            return slopes, _less(least, spent, 8)
+
+        def value(levels: Levels) -> Array:
+            """At the point; by the lines where there is no multiplier."""
+            found = np.where(c > 0, c * below, c * above) @ bends.point
+            found = found + np.maximum(c, 0.0) @ lines.below[entries]
+            found = found + np.minimum(c, 0.0) @ lines.above[entries]
+            which = np.nonzero(levels != NONE)[0]
+            slopes, least = bound(which, levels[which].astype(np.float64))
+            found[which] = least + slopes @ bends.point
+            return found
+
+        start = 2.0 * np.log2(np.linalg.norm(c, axis=1) / spread)
+        levels = self.choices.levels(start, value)
+        which = np.nonzero(levels != NONE)[0]
+        if not len(which):
+            return None
+        return which, entries, *bound(which, levels[which].astype(np.float64))
 
 
 def _less(base: Array, lost: Array, terms: int) -> Array:
     """base − lost, rounded down; ``lost`` is a computed sum of so many terms ≥ 0."""
     return base - lost * (1 + gamma(terms + 8)) - (np.abs(base) + lost) * (4 * UNIT)
-
-
-def _windows(x: Array, table: NDArray[np.int64]) -> Array:
-    return np.where(table >= 0, x[np.maximum(table, 0)], -np.inf)
-
-
-def _maximum_lines(node: Maximum, low: Array, high: Array) -> Lines:
-    """Below the entry of greatest lower end; above a line in that of greatest upper end.
-
-    max_j z_j ≤ max(z_i, U) with U ≥ u_j for all others: convex in z_i, so that it is at most
-    s·z_i + max(U − s·l_i, (1 − s)·u_i) over [l_i, u_i] for every s in [0, 1].
-    """
-    lows, highs = _windows(low, node.table), _windows(high, node.table)
-    row = np.arange(len(node.table))
-    least, most = lows.argmax(axis=1), highs.argmax(axis=1)
-    top, bottom = highs[row, most], lows[row, most]
-    others = highs.copy()
-    others[row, most] = -np.inf
-    level = others.max(axis=1)
-    slope = np.clip((top - np.maximum(level, bottom)) / (top - bottom), 0.0, 1.0)
-    settled = bottom >= level
-    slope = np.where(settled, 1.0, slope)
-    at = np.maximum(np.maximum(level, bottom) - slope * bottom, (1.0 - slope) * top)
-    at = at + 8 * UNIT * (np.abs(level) + np.abs(bottom) + np.abs(top)) + UNDER
-    one = np.ones(node.n)
-    at, below = np.where(settled, 0.0, at), np.zeros(node.n)
-    picks = (Pick(node.table[row, tap], len(low)) for tap in (least, most))
-    return Lines(one, below, slope, at, *picks)
-
-
-def _usual(node: Bend, low: Array, high: Array) -> tuple[Array, Array]:
-    """Chords; where two straight pieces meet the longer of the two on the side they lie on."""
-    curve = CURVES[node.name]
-
-    def chord(left: Array, right: Array) -> Array:
-        rise = curve.value(right, node.a, node.b) - curve.value(left, node.a, node.b)
-        return np.where(right > left, rise / np.where(right > left, right - left, 1.0), 0.0)
-
-    pieces = curve.pieces(float(node.a.ravel()[0]), node.b)
-    whole = chord(low, high)
-    if len(pieces) != 2 or not curve.straight:
-        return whole, whole
-    kink = pieces[0][1]
-    left, right = chord(low, np.clip(kink, low, high)), chord(np.clip(kink, low, high), high)
-    across = (low < kink) & (kink < high)
-    side = np.where(across, np.where(high - kink > kink - low, right, left), whole)
-    convex = right >= left
-    return np.where(convex, side, whole), np.where(convex, whole, side)

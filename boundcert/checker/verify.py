@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from boundcert.checker.ball import Ball
 from boundcert.checker.certificate import NORMS, Certificate, Reading, Slopes, sample_hash
 from boundcert.checker.curves import UNIT
 from boundcert.checker.maps import Array
 from boundcert.checker.nodes import Bend, Graph, NotUnderstood
-from boundcert.checker.proof import Ball, Choose, Proof
+from boundcert.checker.proof import Choices, Levels, Proof
 from boundcert.checker.reader import read
 from boundcert.checker.runtime import Runs, runs_of
 
@@ -61,7 +62,7 @@ class Checker:
             self._graphs[key] = graph, runs_of(graph, NORMS[norm])
         return self._graphs[key]
 
-    def prove(self, claim: Certificate, x: Array, choose: Choose) -> Proved:
+    def prove(self, claim: Certificate, x: Array, choices: Choices) -> Proved:
         """The proof of a claim about a sample x of its shape, true or not."""
         graph, runs = self.graph(claim.reading, claim.norm)
         if not claim.label < graph.nodes[-1].n:
@@ -76,7 +77,8 @@ class Checker:
             if clip is not None:
                 more = [2 * (abs(end) * graph.unit + graph.tiny) for end in clip]
                 clip = clip[0] - more[0], clip[1] + more[1]
-        proof = Proof(graph, runs, Ball(flat, p, radius, clip), deployed, choose)
+        ball = Ball(flat, p, radius, clip)
+        proof = Proof(graph, runs, ball, deployed, choices, claim.spreads)
         return Proved(radius, *proof.margins(claim.label))
 
     def check(self, claim: Certificate, x: Array) -> str | None:
@@ -93,20 +95,22 @@ class Checker:
             return "made for another sample"
         if not np.isfinite(x).all():
             return "the sample holds what is no number"
-        replay = Replay(claim.slopes)
+        replay = Replay(claim.slopes, claim.levels)
         proved = self.prove(claim, x, replay)
         if replay.left():
-            return "holds slopes that no line asked for"
+            return "holds choices that nothing asked for"
         return None if proved.holds else "the radius is not proved"
 
 
 class Replay:
-    """The slopes of a certificate, one after the other as they are asked for."""
+    """The choices of a certificate, one after the other as they are asked for."""
 
-    def __init__(self, slopes: tuple[Slopes, ...]) -> None:
+    def __init__(self, slopes: tuple[Slopes, ...], levels: Levels) -> None:
         self._slopes: Iterator[Slopes] = iter(slopes)
+        self._levels, self._used = levels, 0
 
-    def __call__(self, k: int, node: Bend, low: Array, high: Array, point: Array) -> Slopes:
+    def slopes(self, node: Bend, low: Array, high: Array, point: Array) -> Slopes:
+        """See :class:`boundcert.checker.proof.Choices`."""
         try:
             slopes = next(self._slopes)
         except StopIteration:
@@ -115,9 +119,17 @@ class Replay:
             raise NotUnderstood(f"{len(slopes[0])} slopes for {node.n} lines")
         return slopes
 
+    def levels(self, start: Array, value: Callable[[Levels], Array]) -> Levels:
+        """See :class:`boundcert.checker.proof.Choices`."""
+        found = self._levels[self._used : self._used + len(start)]
+        self._used += len(start)
+        if len(found) < len(start):
+            raise NotUnderstood("levels are missing")
+        return found
+
     def left(self) -> bool:
         """Whether some were not asked for."""
-        return next(self._slopes, self) is not self
+        return self._used < len(self._levels) or next(self._slopes, self) is not self
 
 
 def _norm(x: Array, p: float) -> float:
