@@ -118,7 +118,10 @@ def norm_bound(parts: list[tuple[Array, float]], weight: Array) -> float:
         return 0.0
     grams = [x @ x.T for x in scaled]
     sizes = [math.sqrt(_estimate(gram)) for gram in grams]
-    shares = np.maximum(np.array(sizes) / (sum(sizes) or 1.0), 1e-3)
+    whole = sum(sizes)
+    if not math.isfinite(whole):
+        return math.inf
+    shares = np.maximum(np.array(sizes) / (whole or 1.0), 1e-3)
     shares = shares / shares.sum() * (1 - 1e-12)
     total = sum(gram / share for gram, share in zip(grams, shares))
     trace = sum(float((x * x).sum()) / share for x, share in zip(scaled, shares))
@@ -139,14 +142,25 @@ def norm_bound(parts: list[tuple[Array, float]], weight: Array) -> float:
 
 
 def _estimate(gram: Array) -> float:
-    """About the largest eigenvalue, rather less: nothing depends on it but how good bounds are."""
-    vector = gram @ np.ones(len(gram))
-    for _ in range(150):
+    """About the largest eigenvalue, by Lanczos' method: how good bounds are depends on it only."""
+    vector, first, basis, inner = gram @ np.ones(len(gram)), 0.0, [], []
+    for _ in range(min(20, len(gram))):
         size = float(np.linalg.norm(vector))
-        if not 0.0 < size < math.inf:
-            return max(float(np.abs(np.diag(gram)).max(initial=0.0)), 0.0)
-        vector = gram @ (vector / size)
-    return float(np.linalg.norm(vector))
+        # what is left of nothing is rounding
+        if not first * 1e-9 < size < math.inf:
+            break
+        basis.append(vector / size)
+        vector = gram @ basis[-1]
+        first = float(np.linalg.norm(vector))
+        inner.append(vector)
+        span = np.stack(basis)
+        for _ in range(2):
+            vector = vector - span.T @ (span @ vector)
+    if not basis:
+        return float(np.abs(np.diag(gram)).max(initial=0.0))
+    small = np.stack(basis) @ np.stack(inner).T
+    finite = bool(np.isfinite(small).all())
+    return float(np.linalg.eigvalsh(0.5 * (small + small.T))[-1]) if finite else math.inf
 
 
 def dual(c: Array, level: Array, bends: Bends, below: Array, above: Array) -> tuple[Array, Array]:
