@@ -53,6 +53,8 @@ def print_brackets(console: Console, run: Run, samples: Sequence[Sample], summar
     if left > 0:
         say(console, f"... and {left} more; --out FILE.jsonl keeps all of them")
     say(console, summary_line(run, len(samples), summary))
+    if run.certificates:
+        say(console, files_line(samples))
     peak = peak_bytes()
     used = "" if peak is None else f"; the process took up to {peak / 2**20:.0f} MiB of memory"
     only = f", of inputs{_clipped(run)} only" if run.clip else ""
@@ -175,6 +177,17 @@ def summary_line(run: Run, written: int, summary: Summary) -> str:
         marked = " (marked !)" if summary.violations else ""
         parts.append(f"violations {summary.violations}{marked}")
     return ", ".join([*parts, f"{summary.seconds:.1f} s"])
+
+
+def files_line(samples: Sequence[Sample]) -> str:
+    """How many samples have a certificate file, and what share of their radii files prove."""
+    some = [s for s in samples if s.lower]
+    proved = [s.proved for s in some if s.proved is not None]
+    text = f"{len(proved)} of {len(some)} lower bounds have a certificate file"
+    if not proved:
+        return text
+    share = math.fsum(proved) / math.fsum(s.lower for s in some if s.lower)
+    return f"{text}; the files prove {100 * share:.1f} % of these bounds on average"
 
 
 def layer_tables(samples: Sequence[Sample]) -> list[tuple[str, Table]]:
