@@ -154,7 +154,7 @@ def _check(found: Certificate) -> None:
         "model": _name(found.model),
         "sample": _name(found.sample),
         "label": _whole(found.label),
-        "norm": found.norm in NORMS,
+        "norm": _name(found.norm) and found.norm in NORMS,
         "radius": _number(found.radius) and found.radius > 0,
         "clip": found.clip is None
         or (_numbers(found.clip) and len(found.clip) == 2 and found.clip[0] < found.clip[1]),

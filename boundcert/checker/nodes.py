@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 from boundcert.checker.maps import Array, Map
 
+#: What a runtime comes by on its way to an affine node's result may be so many times larger than
+#: what the node is made of, and what it loses there be multiplied by as much.
+DETOUR = 2.0**30
+
 
 class NotUnderstood(Exception):
     """A model or a certificate that the checker takes no stand on; the message says why."""

@@ -12,11 +12,22 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from boundcert.checker.maps import Array, Convolution, Map, Matrix, Pick
-from boundcert.checker.nodes import Affine, Bend, Graph, Input, Maximum, Node, NotUnderstood
+from boundcert.checker.nodes import (
+    DETOUR,
+    Affine,
+    Bend,
+    Graph,
+    Input,
+    Maximum,
+    Node,
+    NotUnderstood,
+)
 from boundcert.checker.rearrange import REARRANGE, windows
 
 #: Unit, smallest normal and largest safe number by ONNX element type.
 TYPES = {1: (2.0**-24, 2.0**-126, 2.0**126), 11: (2.0**-53, 2.0**-1022, 2.0**1020)}
+#: Opsets whose operators are read as they are meant.
+OPSETS = range(7, 29)
 #: What may stand behind the logits without changing which is the greatest; so may Sigmoid.
 HEADS = ("Softmax", "LogSoftmax")
 Value = tuple[int, tuple[int, ...]]
@@ -40,18 +51,22 @@ def read(
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
+        onnx.checker.check_model(model)
     except Exception as error:
         raise NotUnderstood(f"not an ONNX model ({error})") from None
-    reader = _Reader(model, shape, _source(model, shape, source))
-    if front is not None:
-        mean, std = (np.broadcast_to(part, shape).ravel() for part in front)
-        reader.scale(reader.source, (0, shape), 1.0 / std, -mean / std, 2 * np.abs(mean / std))
     try:
-        for node in model.graph.node:
-            reader.take(node)
+        with np.errstate(all="ignore"):
+            reader = _Reader(model, shape, _source(model, shape, source))
+            if front is not None:
+                reader.normalise(*front)
+            for node in model.graph.node:
+                reader.take(node)
+            position, logits = reader.logits(model, target)
+            arithmetic = reader.arithmetic()
     except (ValueError, TypeError, LookupError, AttributeError, AssertionError) as error:
         raise NotUnderstood(f"attributes or shapes that do not fit ({error})") from error
-    position, logits = reader.logits(model, target)
+    except ArithmeticError as error:
+        raise NotUnderstood(f"attributes that are out of range ({error})") from error
     count = math.prod(logits)
     if count != max(logits, default=1):
         raise NotUnderstood(f"logits of shape {list(logits)} are no vector")
@@ -62,7 +77,7 @@ def read(
         minus = Pick(np.arange(count), count, -1.0)
         position = reader.affine((position,), (minus,), moves=True)
     nodes = _needed(reader.nodes, position)
-    return Graph(tuple(_pool_first(nodes) if pool_first else nodes), *reader.arithmetic())
+    return Graph(tuple(_pool_first(nodes) if pool_first else nodes), *arithmetic)
 
 
 def _source(model: onnx.ModelProto, shape: tuple[int, ...], name: str | None) -> str:
@@ -77,7 +92,15 @@ def _source(model: onnx.ModelProto, shape: tuple[int, ...], name: str | None) ->
     fits = len(fixed) == len(shape) and all(f in (None, 0, s) for f, s in zip(fixed, shape))
     if not fits or (fixed and fixed[0] in (None, 0) and shape[0] != 1):
         raise NotUnderstood(f"an input of shape {fixed} does not take one sample of {list(shape)}")
+    if inputs[0].type.tensor_type.elem_type not in TYPES:
+        raise NotUnderstood("an input that is neither float32 nor float64")
     return inputs[0].name
+
+
+def _moderate(what: str, *numbers: NDArray[Any] | float) -> None:
+    """Refuse numbers with which more may be lost on a runtime's way than is accounted for."""
+    if not all(np.all(np.abs(part) <= DETOUR) for part in numbers):
+        raise NotUnderstood(f"{what} multiplies or divides by numbers beyond {DETOUR:g}")
 
 
 class _Reader:
@@ -87,7 +110,9 @@ class _Reader:
         self.values: dict[str, Value] = {source: (0, shape)}
         self.constants: dict[str, NDArray[Any]] = {}
         self.types = {v.type.tensor_type.elem_type for v in model.graph.input}
-        self.opset = max(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+        (self.opset,) = (o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+        if self.opset not in OPSETS or model.functions:
+            raise NotUnderstood(f"opset {self.opset}, or functions of its own")
         for tensor in model.graph.initializer:
             self.constants[tensor.name] = self.tensor(tensor)
 
@@ -134,10 +159,18 @@ class _Reader:
         size: Array | float | None = None,
         moves: bool = False,
     ) -> int:
-        n = len(maps[0].forward(np.zeros(self.nodes[inputs[0]].n)))
+        (n,) = {len(m.forward(np.zeros(self.nodes[i].n))) for i, m in zip(inputs, maps)}
         whole = np.broadcast_to(np.asarray(bias, dtype=np.float64), (n,))
         most = np.abs(whole) if size is None else np.broadcast_to(size, (n,))
         return self.put(Affine(n, inputs, maps, whole, most, moves))
+
+    def normalise(self, mean: Array, std: Array) -> None:
+        """In front of the model."""
+        position, shape = self.values[self.source]
+        mean, std = (np.broadcast_to(part, shape).ravel() for part in (mean, std))
+        _moderate("a normalisation", mean, std, 1.0 / std)
+        about = 1.0 / std, -mean / std, 2 * np.abs(mean / std)
+        self.scale(self.source, (position, shape), *about)
 
     def scale(
         self, name: str, value: Value, weight: Array, bias: Array, size: Array | None = None
@@ -188,6 +221,8 @@ class _Reader:
             else:
                 arrays.append(self.constants[name] if name else None)
         if not live:
+            if node.op_type == "Pad":
+                raise NotUnderstood(f"Pad {node.output[0]!r} of a constant")
             found = REARRANGE[node.op_type](arrays, attributes, node, self.opset)
             self.constants.update({n: np.asarray(f) for n, f in zip(node.output, found)})
             return
@@ -231,8 +266,9 @@ class _Reader:
             return None
         if node.input[k] not in self.constants:
             raise NotUnderstood(f"operand {k} of {node.op_type} {node.name!r} is no constant")
-        array = np.asarray(self.constants[node.input[k]], dtype=np.float64)
-        if not np.isfinite(array).all():
+        stored = np.asarray(self.constants[node.input[k]])
+        array = stored.astype(np.float64)
+        if stored.dtype.kind != "f" or not np.isfinite(array).all():
             raise NotUnderstood(f"a weight of {node.op_type} {node.name!r} is no finite number")
         return array
 
@@ -288,11 +324,13 @@ def _gemm(reader: _Reader, node: onnx.NodeProto, attributes: Any) -> None:
     weight = reader.constant(node, 1)
     if weight is None or weight.ndim != 2 or attributes.get("transA", 0):
         raise NotUnderstood(f"{node.op_type} {node.name!r}: rows times a constant matrix works")
-    weight = weight.T if attributes.get("transB", 0) else weight
-    weight = weight * attributes.get("alpha", 1.0)
-    out = (*shape[:-1], weight.shape[1])
-    bias = reader.constant(node, 2)
-    whole = 0.0 if bias is None else np.broadcast_to(bias, out).ravel() * attributes.get("beta", 1)
+    alpha, beta = attributes.get("alpha", 1.0), attributes.get("beta", 1.0)
+    _moderate(f"{node.op_type} {node.name!r}", alpha, 1.0 / alpha, beta)
+    weight = (weight.T if attributes.get("transB", 0) else weight) * alpha
+    if shape[-1] != len(weight):
+        raise NotUnderstood(f"{node.op_type} {node.name!r} of shapes that do not fit")
+    out, bias = (*shape[:-1], weight.shape[1]), reader.constant(node, 2)
+    whole = 0.0 if bias is None else np.broadcast_to(bias, out).ravel() * beta
     reader.values[node.output[0]] = reader.affine((position,), (Matrix(weight),), whole), out
 
 
@@ -321,8 +359,7 @@ def _normalise(reader: _Reader, node: onnx.NodeProto, attributes: Any) -> None:
     if attributes.get("training_mode", 0) or len([o for o in node.output if o]) > 1:
         raise NotUnderstood(f"BatchNormalization {node.name!r} in training mode")
     spread = np.sqrt(variance + attributes.get("epsilon", float(np.float32(1e-5))))  # type: ignore[operator]
-    if not (spread > 1e-15).all():
-        raise NotUnderstood(f"BatchNormalization {node.name!r} divides by next to nothing")
+    _moderate(f"BatchNormalization {node.name!r}", gain, mean, spread, 1.0 / spread)  # type: ignore[arg-type]
     weight, repeat = gain / spread, math.prod(shape[2:])
     bias, size = shift - mean * weight, np.abs(shift) + np.abs(mean * weight)  # type: ignore[operator,arg-type]
     parts = (np.repeat(part, repeat) for part in (weight, bias, size))
@@ -338,7 +375,7 @@ def _pool(reader: _Reader, node: onnx.NodeProto, attributes: Any) -> None:
     strides = ones if whole else tuple(attributes.get("strides", ones))
     dilations = ones if whole else tuple(attributes.get("dilations", ones))
     ceil = bool(attributes.get("ceil_mode", 0))
-    table, pads, out = windows(shape[2:], kernel, strides, dilations, attributes, ceil)
+    table, _, out = windows(shape[2:], kernel, strides, dilations, attributes, ceil)
     planes = np.arange(shape[0] * shape[1])[:, None, None] * math.prod(shape[2:])
     table = np.where(table < 0, -1, table + planes).reshape(-1, table.shape[1])
     real = (table >= 0).sum(axis=1)
@@ -350,8 +387,8 @@ def _pool(reader: _Reader, node: onnx.NodeProto, attributes: Any) -> None:
         at = reader.put(Maximum(len(table), (position,), table))
     else:
         counted = bool(attributes.get("count_include_pad", 0))
-        if counted and ceil and any(map(sum, pads)):
-            raise NotUnderstood(f"AveragePool {node.name!r} counts padding that was rounded up")
+        if counted and ceil:
+            raise NotUnderstood(f"AveragePool {node.name!r} counts padding, and rounds up")
         share = 1.0 / (np.full(len(table), float(math.prod(kernel))) if counted else real)
         n = math.prod(shape)
         maps = tuple(Pick(column, n, share) for column in table.T)

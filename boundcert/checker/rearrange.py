@@ -60,9 +60,10 @@ def _slice(arrays: Arrays, attributes: Any, node: Any, opset: int) -> Arrays:
     steps = _given(arrays, attributes, "steps", 4) or [1] * len(starts)
     cuts = [slice(None)] * arrays[0].ndim
     for start, end, axis, step in zip(starts, ends, axes, steps):
-        # going down, what is below −n means in front of everything
-        stop = None if step < 0 and end < -arrays[0].shape[axis] else end
-        cuts[axis] = slice(start, stop, step)
+        # what is below −n means the first entry; as an end, going down, in front of it
+        length = arrays[0].shape[axis]
+        stop = None if step < 0 and end < -length else end
+        cuts[axis] = slice(max(start, -length), stop, step)
     return [arrays[0][tuple(cuts)]]
 
 
@@ -75,6 +76,8 @@ def _split(arrays: Arrays, attributes: Any, node: Any, opset: int) -> Arrays:
     count, length = len(node.output), arrays[0].shape[axis]
     each = -(-length // count)
     parts = parts or [min(each, length - k * each) for k in range(count)]
+    if len(parts) != count or sum(parts) != length or min(parts) < 0:
+        raise NotUnderstood(f"Split of {length} entries into {parts}")
     return np.split(arrays[0], np.cumsum(parts)[:-1], axis=axis)
 
 
@@ -100,6 +103,12 @@ def _same(arrays: Arrays, attributes: Any, node: Any, opset: int) -> Arrays:
     return [arrays[0]]
 
 
+def _dropout(arrays: Arrays, attributes: Any, node: Any, opset: int) -> Arrays:
+    if len(arrays) > 2 and arrays[2] is not None and np.any(arrays[2]):
+        raise NotUnderstood("Dropout in training mode")
+    return [arrays[0]]
+
+
 def _transpose(arrays: Arrays, attributes: Any, node: Any, opset: int) -> Arrays:
     return [np.transpose(arrays[0], attributes.get("perm"))]
 
@@ -116,7 +125,7 @@ REARRANGE: dict[str, Move] = {
     "Split": _split,
     "Pad": _pad,
     "Identity": _same,
-    "Dropout": _same,
+    "Dropout": _dropout,
 }
 
 
