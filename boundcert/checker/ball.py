@@ -44,7 +44,9 @@ class Ball:
             value = value - ((size - free) * room).sum(axis=1) * (1 + rate) - UNDER
             value, size = value - np.abs(value) * (4 * UNIT), free * (1 + 4 * UNIT)
         q = {1.0: np.inf, 2.0: 2, math.inf: 1}[self.p]
-        return value, np.linalg.norm(size, q, axis=1) * (1 + rate) + UNDER
+        # squares underflow sooner than what they are of
+        under = UNDER**0.5 if q == 2 else UNDER
+        return value, np.linalg.norm(size, q, axis=1) * (1 + rate) + under
 
     def _free(self, size: Array, room: Array) -> Array:
         """The part v of magnitudes that is left to the ball; any is right, this is a good one."""

@@ -30,6 +30,8 @@ from boundcert.checker.nodes import Affine, Bend, Graph, Input, Maximum
 from boundcert.checker.runtime import Runs, runtime_error
 from boundcert.checker.spread import MOST, Bends, Source, bends_of, dual, norm_bound, two_pieces
 
+#: More than halving two subnormal numbers loses.
+LEAST = 4 * math.ulp(0.0)
 #: Numbers that the rows of one block may take at one node.
 BLOCK = 4_000_000
 #: Stands for no multiplier; a level ℓ stands for 2^(ℓ/2).
@@ -116,7 +118,7 @@ class Proof:
         elif isinstance(node, Affine):
             points = [self.point[i] for i in node.inputs]
             self.point[k] = self._sum(node, points)
-            self.mass[k] = node.absolute([self._size(i) for i in node.inputs])
+            self.mass[k] = node.absolute([self._size(i) for i in node.inputs]) + UNDER
             self._err(k)
             self._affine(k, node)
         else:
@@ -144,7 +146,7 @@ class Proof:
 
         def ends(boxes: list[tuple[Array, Array]], mass: Array) -> tuple[Array, Array]:
             middle = self._sum(node, [0.5 * low + 0.5 * high for low, high in boxes])
-            half = [(0.5 * high - 0.5 * low) * (1 + 4 * UNIT) for low, high in boxes]
+            half = [(0.5 * high - 0.5 * low) * (1 + 4 * UNIT) + LEAST for low, high in boxes]
             wide = sum(part.forward(h, np.abs) for part, h in zip(node.maps, half))
             wide = wide + mass * gamma(node.terms + 32) + self.error.get(k, 0.0) + UNDER
             return middle - wide * (1 + 8 * UNIT), middle + wide * (1 + 8 * UNIT)
@@ -394,7 +396,7 @@ class Proof:
         up, down = np.maximum(rows, 0.0), np.minimum(rows, 0.0)
         gain = up @ lines.below + down @ lines.above
         most = up @ np.abs(lines.below) - down @ np.abs(lines.above)
-        lost = most * gamma(node.n + 16)
+        lost = most * gamma(node.n + 16) + size.sum(axis=1) * UNDER
         if lines.below_at is None or lines.above_at is None:
             part = up * lines.below_slope + down * lines.above_slope
             lost = lost + (np.abs(part) @ self._size(i)) * (4 * UNIT)

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from boundcert.checker.curves import CURVES, UNIT
+from boundcert.checker.curves import CURVES, UNDER, UNIT
 from boundcert.checker.maps import Array, Convolution
-from boundcert.checker.nodes import Affine, Bend, Graph, Node
+from boundcert.checker.nodes import DETOUR, Affine, Bend, Graph, Node
 
 FUSED = 16
 
@@ -94,7 +94,7 @@ def _row_squares(graph: Graph) -> dict[int, tuple[Array, Array]]:
 
     Where entries of an operand depend on one input entry each, no two on the same, the entries of
     a row of W meet different ones. A scaled copy of an entry has its row, scaled. Computed from
-    terms ≥ 0: within γ of so many operations, which the factors pay for.
+    terms ≥ 0: within γ of so many operations, which the factors pay for, and of what underflows.
     """
     nodes = graph.nodes
     one = np.ones(nodes[0].n)
@@ -107,7 +107,11 @@ def _row_squares(graph: Graph) -> dict[int, tuple[Array, Array]]:
             up = 1 + 4 * (node.terms + 16) * UNIT
             sums, squares = found[i]
             part = node.maps[0]
-            found[k] = part.forward(sums, np.abs) * up, part.forward(squares, np.square) * up
+            lost = UNDER * (1 + squares.max(initial=0.0))
+            found[k] = (
+                part.forward(sums, np.abs) * up + UNDER,
+                part.forward(squares, np.square) * up + lost,
+            )
         if i in apart and node.terms == 1 and node.spread == 1:
             apart.add(k)
     del found[0]
@@ -121,10 +125,11 @@ def runtime_error(
 
     An affine node sums n products and a bias, whose coefficients were made by up to F roundings,
     F = :data:`FUSED` and the terms of the others of its run: γ_{n+F+2}(|W||x| + |b|). Below the
-    smallest normal number τ coefficients, operands, products and sums lose τ at a time, which
-    what follows in the node may multiply by its largest coefficient: 4F(n + 1)·max(1, ‖W‖)·τ·(1 +
-    ‖W‖ + ‖x‖) in all; and a fused coefficient, which acts on a value in front of the node in its
-    run, F(F + N)²τ.
+    smallest normal number coefficients, operands, products and sums lose that at a time, which
+    what follows in the node may multiply by its largest coefficient, or by :data:`DETOUR`: with τ
+    for that many times it, 4F(n + 1)·max(1, ‖W‖)·τ·(1 + ‖W‖ + ‖x‖) in all; and a fused
+    coefficient, which acts on a value in front of the node in its run, F(F + N)²τ. A variance
+    that loses as much is off by less than u, relative.
     Nothing is known where a number on the way may overflow.
     """
     node = graph.nodes[k]
@@ -147,7 +152,8 @@ def runtime_error(
     assert mass is not None
     run, gain = runs.run[k], runs.gain[k]
     terms, fused = max(node.terms, 1), FUSED + runs.terms[run] - node.terms
-    count = (terms + fused + 2) * unit
+    tiny, largest = tiny * DETOUR, largest / DETOUR
+    count = (terms + fused + 3) * unit
     size = max(float(sizes[i].max(initial=0.0)) for i in node.inputs)
     ahead = [j for j, r in runs.run.items() if r == run and j <= k]
     most = max(float(sizes[i].max(initial=0.0)) for j in ahead for i in graph.nodes[j].inputs)

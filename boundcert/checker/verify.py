@@ -77,6 +77,8 @@ class Checker:
             if clip is not None:
                 more = [2 * (abs(end) * graph.unit + graph.tiny) for end in clip]
                 clip = clip[0] - more[0], clip[1] + more[1]
+            if not np.abs(Ball(flat, p, radius, clip).box()).max() <= graph.largest:
+                radius = math.inf  # may overflow as the model's type: of which nothing is proved
         ball = Ball(flat, p, radius, clip)
         proof = Proof(graph, runs, ball, deployed, choices, claim.spreads)
         return Proved(radius, *proof.margins(claim.label))
@@ -95,6 +97,8 @@ class Checker:
             return "made for another sample"
         if not np.isfinite(x).all():
             return "the sample holds what is no number"
+        if claim.clip is not None and not (claim.clip[0] <= x.min() and x.max() <= claim.clip[1]):
+            return "the sample is outside of the range"
         replay = Replay(claim.slopes, claim.levels)
         proved = self.prove(claim, x, replay)
         if replay.left():
@@ -134,7 +138,8 @@ class Replay:
 
 def _norm(x: Array, p: float) -> float:
     size = float(np.linalg.norm(x, {1.0: 1, 2.0: 2, math.inf: np.inf}[p]))
-    return size * (1 + 4 * (x.size + 16) * UNIT)
+    # squares underflow sooner than what they are of
+    return size * (1 + 4 * (x.size + 16) * UNIT) + 1e-150
 
 
 def _along(shape: tuple[int, ...], values: tuple[float, ...]) -> Array:
