@@ -65,7 +65,7 @@ def read(
             arithmetic = reader.arithmetic()
     except (ValueError, TypeError, LookupError, AttributeError, AssertionError) as error:
         raise NotUnderstood(f"attributes or shapes that do not fit ({error})") from error
-    except ArithmeticError as error:
+    except (ArithmeticError, MemoryError) as error:
         raise NotUnderstood(f"attributes that are out of range ({error})") from error
     count = math.prod(logits)
     if count != max(logits, default=1):
