@@ -1,0 +1,177 @@
+"""What the checker proves holds at attacked points, for runtimes that err; false claims fail."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from itertools import pairwise
+
+import numpy as np
+import onnx
+import pytest
+from checker.claims import claim_of, proved_radius
+from checker.graphs import assert_holds, points, values
+from checker.random_models import input_shape, random_model
+from checker.test_reader import graph_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from network.models import model, node
+from runtime_cases import session
+
+from boundcert.checker import Checker, NotUnderstood
+from boundcert.checker.certificate import NORMS, Slopes
+from boundcert.checker.nodes import Bend
+from boundcert.checker.proof import Ball, Proof
+from boundcert.checker.runtime import runs_of
+from examples import examples
+
+F = np.float32
+seeds = st.integers(0, 2**32 - 1)
+norms = st.sampled_from([1.0, 2.0, math.inf])
+radii = st.sampled_from([1e-12, 1e-6, 1e-2, 0.1, 0.5, 3.0])
+
+
+class Chooser:
+    """The usual slopes, or any."""
+
+    def __init__(self, kind: str, seed: int) -> None:
+        self.kind, self.rng = kind, np.random.default_rng(seed)
+
+    def __call__(
+        self, k: int, node: Bend, low: np.ndarray, high: np.ndarray, point: np.ndarray
+    ) -> Slopes:
+        if self.kind == "usual":
+            return None
+        spread = 0.3 if self.kind == "near" else 100.0
+        below, above = 0.5 + spread * self.rng.standard_normal((2, node.n))
+        return below, above
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(
+    seed=seeds,
+    p=norms,
+    radius=radii,
+    clip=st.sampled_from([None, (-1.0, 1.0)]),
+    runtime=st.sampled_from(["exact", "float32", "coarse"]),
+    scale=st.sampled_from([0.3, 1.0, 3.0]),
+    slopes=st.sampled_from(["usual", "near", "any"]),
+    pool_first=st.booleans(),
+)
+def test_boxes_and_margins_hold(  # type: ignore[no-untyped-def]
+    seed, p, radius, clip, runtime, scale, slopes, pool_first
+) -> None:
+    graph = graph_of(random_model(seed, scale), pool_first=pool_first)
+    if runtime == "coarse":
+        graph = dataclasses.replace(graph, unit=2.0**-9, tiny=1e-30, largest=1e30)
+    x = np.random.default_rng(seed).standard_normal(graph.nodes[0].n)
+    ball = Ball(x if clip is None else x.clip(*clip), p, radius, clip)
+    label = int(values(graph, ball.x)[-1].argmax())
+    choose = Chooser(slopes, seed)
+    proof = Proof(graph, runs_of(graph, p), ball, runtime != "exact", choose)
+    assert_holds(proof, label, seed)
+
+
+@settings(max_examples=examples(25), deadline=None)
+@given(
+    seed=seeds,
+    norm=st.sampled_from(list(NORMS)),
+    clip=st.sampled_from([None, (-1.0, 1.0)]),
+    optimised=st.booleans(),
+)
+def test_onnxruntime_keeps_the_class(seed: int, norm: str, clip, optimised: bool) -> None:  # type: ignore[no-untyped-def]
+    """In float32, at points that were attacked: of the logits, a head takes them along."""
+    made = random_model(seed)
+    checker, shape = Checker(made.SerializeToString()), input_shape(made)
+    x = np.random.default_rng(seed).standard_normal(shape)
+    x = x if clip is None else x.clip(*clip)
+    claim = claim_of(checker, x, norm, "deployed", clip)
+    radius = proved_radius(checker, claim, x)
+    if not radius:
+        return
+    run = session(made, optimised)
+    graph, _ = checker.graph(claim.reading, norm)
+    for point in points(graph, Ball(x.ravel(), NORMS[norm], radius, clip), claim.label, seed):
+        found = run.run(None, {"x": point.reshape(shape).astype(F)})[0].ravel()
+        half = 0.5 if made.graph.node[-1].op_type == "Sigmoid" else 0.0
+        if found.size == 1:
+            assert (found[0] >= half) if claim.label else (found[0] <= half)
+        else:
+            assert found[claim.label] == found.max()
+
+
+def test_a_linear_model_is_proved_up_to_the_boundary() -> None:
+    weight = np.array([[1.0, 0.0], [2.0, -1.0]], dtype=F)
+    checker = Checker(model([node("MatMul", "x w")], [1, 2], {"w": weight}).SerializeToString())
+    x = np.array([[3.0, 0.5]])  # the margin is x0 + 3 x1
+    for norm, reach in (("l1", 4.5 / 3), ("l2", 4.5 / math.sqrt(10)), ("linf", 4.5 / 4)):
+        claim = claim_of(checker, x, norm, "exact", None)
+        for radius, holds in ((reach * (1 - 1e-12), True), (reach * (1 + 1e-12), False)):
+            claim = dataclasses.replace(claim, radius=radius)
+            assert (checker.check(claim, x) is None) == holds
+
+
+def _scaled(factors: list[float]) -> onnx.ModelProto:
+    """By one factor after the other."""
+    names = ["x", *(f"h{k}" for k in range(1, len(factors))), "y"]
+    nodes = [node("Mul", f"{a} f{k}", b) for k, (a, b) in enumerate(pairwise(names))]
+    return model(nodes, [1, 2], {f"f{k}": np.array(f, dtype=F) for k, f in enumerate(factors)})
+
+
+def _tiny_then_huge() -> onnx.ModelProto:
+    """1e260·relu(1e-340·x − 1e-250) against 1."""
+    nodes = [
+        node("Mul", "x a", "h1"),
+        node("Mul", "h1 a", "h2"),
+        node("Add", "h2 b", "h3"),
+        node("Relu", "h3", "h4"),
+        node("Mul", "h4 c", "h5"),
+        node("Gemm", "h5 w t"),
+    ]
+    stored = {
+        "a": np.array(1e-170),
+        "b": np.array(-1e-250),
+        "c": np.array(1e130),
+        "w": np.array([[0.0, 1e130]]),
+        "t": np.array([[1.0, 0.0]]),
+    }
+    return model(nodes, [1, 1], stored, kind=onnx.TensorProto.DOUBLE)
+
+
+def _gemm(weight: list[list[float]], **about: object) -> onnx.ModelProto:
+    return model([node("Gemm", "x w", **about)], [1, 2], {"w": np.array(weight, dtype=F)})
+
+
+#: A model, a sample, its class, a norm, a radius, a semantics and a range: none of it is so.
+FALSE = {
+    "squares that underflow": (_scaled([1e-35] * 5), [1, 0], 0, "l2", 10.0, "exact", None),
+    "products that underflow": (_tiny_then_huge(), [0], 0, "linf", 1e100, "exact", None),
+    "a sample that overflows": (
+        model([node("Identity", "x")], [1, 2]), [3.6e38, 4e38], 1, "linf", 1e30, "deployed", None,
+    ),
+    "a product that overflows": (
+        _gemm([[2.0**100, 0], [0, 2.0**100]], alpha=2.0**-29),
+        [2.0**28, 2.0**29], 1, "linf", 1.0, "deployed", None,
+    ),
+    "a weight that is flushed": (
+        _gemm([[0, 1e-40], [0, 0]], alpha=2.0**29), [1, 0], 1, "linf", 0.1, "deployed", None,
+    ),
+    "a range without the sample": (
+        model([node("Identity", "x")], [1, 2]), [1, 0], 0, "linf", 0.1, "exact", (0.5, 1.0),
+    ),
+    "a tie": (model([node("Identity", "x")], [1, 2]), [1, 1], 0, "linf", 1e-9, "exact", None),
+    "another class": (model([node("Identity", "x")], [1, 2]), [1, 0], 1, "l1", 1e-9, "exact", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(FALSE))
+def test_false_claims_are_refused(name: str) -> None:
+    made, x, label, norm, radius, semantics, clip = FALSE[name]
+    checker, x = Checker(made.SerializeToString()), np.array([x], dtype=np.float64)
+    claim = claim_of(checker, x, norm, semantics, clip)
+    for lines in range(4):
+        some = dataclasses.replace(claim, label=label, radius=radius, slopes=(None,) * lines)
+        try:
+            assert checker.check(some, x) is not None
+        except NotUnderstood as error:
+            assert "slopes are missing" in str(error)
