@@ -176,6 +176,15 @@ def random_model(seed: int, scale: float = 1.0, kind: str = "float32") -> onnx.M
     return model(m.nodes, shape, stored, outputs=[m.last], kind=code)
 
 
+def pooled_model(seed: int) -> onnx.ModelProto:
+    """Maxima over windows, some of which meet, to three logits."""
+    m = _Maker((1, 2, 5, 4), np.random.default_rng(seed), 1.0)
+    m.put("MaxPool", shape=(1, 2, 2, 2), kernel_shape=[3, 2], strides=[2, 2])
+    m.put("Flatten", shape=(1, 8))
+    m.dense(3)
+    return model(m.nodes, (1, 2, 5, 4), m.constants, outputs=[m.last])
+
+
 def input_shape(made: onnx.ModelProto) -> tuple[int, ...]:
     """Of the model's first input."""
     dims = made.graph.input[0].type.tensor_type.shape.dim
