@@ -93,7 +93,8 @@ def bends_of(node: Bend, low: Array, high: Array, point: Array) -> tuple[Bends, 
     """
     left, right = sides(node)
     own, other = (np.where(point > 0, *pair) for pair in ((right, left), (left, right)))
-    crossed = (low < 0) & (high > 0) & (left != right)
+    # p may be rounded out of the box, and to the other side
+    crossed = (np.minimum(low, point) < 0) & (np.maximum(high, point) > 0) & (left != right)
     end = np.where(point > 0, low, high)
     share = np.where(crossed, end / np.where(crossed, end - point, 1.0), 0.0)
     share = np.clip(np.nan_to_num(share, nan=1.0), 0.0, 1.0)
@@ -113,7 +114,7 @@ def norm_bound(parts: list[tuple[Array, float]], weight: Array) -> float:
     γ_{R+1}·tr (Rump, BIT 46, 2006). G itself is off by γ of its products' magnitudes, whose matrix
     has a 2-norm of at most the trace.
     """
-    scaled = [(weight * size)[:, None] * rows for rows, size in parts if rows.size and size > 0]
+    scaled = [(weight * size)[:, None] * rows for rows, size in parts if rows.size and size != 0]
     if not scaled or not weight.any():
         return 0.0
     grams = [x @ x.T for x in scaled]

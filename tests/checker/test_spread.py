@@ -31,12 +31,23 @@ def box(rng: np.random.Generator, n: int, scale: float) -> tuple[np.ndarray, ...
 
 
 @settings(max_examples=examples(100), deadline=None)
-@given(seed=seeds, name=st.sampled_from(["Relu", "Abs", "LeakyRelu"]), scale=scales)
-def test_chords_have_slopes_within_the_middle_and_half(seed: int, name: str, scale: float) -> None:
+@given(
+    seed=seeds,
+    name=st.sampled_from(["Relu", "Abs", "LeakyRelu"]),
+    scale=scales,
+    beyond=st.sampled_from([0.0, 0.0, 1e-9, 1.0]),
+)
+def test_chords_have_slopes_within_the_middle_and_half(
+    seed: int, name: str, scale: float, beyond: float
+) -> None:
+    """From points beside the box, too: where these are rounded to is another side."""
     rng = np.random.default_rng(seed)
     node = kinked(rng, 9, name)
     assert two_pieces(node)
     low, high, point = box(rng, 9, scale)
+    if beyond:
+        low, high = (np.maximum(low, 0), np.abs(high)) if seed % 2 else (-np.abs(high), 0 * high)
+        point = low - beyond * scale if seed % 2 else high + beyond * scale
     bends, middle = bends_of(node, low, high, point)
     half = np.zeros(9)
     half[bends.entries] = bends.half
