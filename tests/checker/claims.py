@@ -27,10 +27,12 @@ def claim_of(
     return Certificate(0, checker.digest, sample_hash(x), label, *about)
 
 
-def proved(checker: Checker, claim: Certificate, x: np.ndarray) -> Certificate | None:
-    """The claim about the largest ball that is proved, found by halving first."""
+def proved(
+    checker: Checker, claim: Certificate, x: np.ndarray, hard: bool = False
+) -> Certificate | None:
+    """The claim about a ball that is proved, as large as that one or an eighth, and so on."""
     for _ in range(12):
-        found = largest(checker, claim, x)
+        found = largest(checker, claim, x, hard=hard)
         if found is not None:
             return found
         claim = replace(claim, radius=claim.radius / 8)

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from boundcert.checker.ball import Ball
 from boundcert.checker.curves import CURVES
 from boundcert.checker.nodes import Affine, Bend, Graph, Input, Maximum, Node
-from boundcert.checker.proof import Ball, Proof
+from boundcert.checker.proof import Proof
 
 Array = np.ndarray
 
@@ -84,7 +85,7 @@ def _inside(ball: Ball, direction: Array) -> Array:
 
 
 def assert_holds(proof: Proof, label: int, seed: int) -> None:
-    """Boxes and margins hold in the ball, for whatever errors a runtime may make."""
+    """Boxes, 2-norms and margins hold in the ball, for whatever errors a runtime may make."""
     graph, ball = proof.graph, proof.ball
     base, slope = proof.margins(label)
     rows = np.eye(graph.nodes[-1].n)[label] - np.delete(np.eye(graph.nodes[-1].n), label, axis=0)
@@ -97,6 +98,10 @@ def assert_holds(proof: Proof, label: int, seed: int) -> None:
                 slack = 1e-11 * (1 + np.abs(value).max(initial=0.0))
                 assert not (value < proof.low[k] - slack).any(), (k, graph.nodes[k])
                 assert not (value > proof.high[k] + slack).any(), (k, graph.nodes[k])
+            for k, (bends, spread) in proof.bends.items():
+                value = found[graph.nodes[k].inputs[0]][bends.entries]
+                slack = 1e-11 * (1 + np.abs(value).max(initial=0.0))
+                assert not np.linalg.norm(value - bends.point) > spread + slack, k
             slack = 1e-11 * (1 + np.abs(found[-1]).max())
             assert not (rows @ found[-1] < base - move * slope - slack).any()
 

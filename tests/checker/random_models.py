@@ -185,6 +185,16 @@ def pooled_model(seed: int) -> onnx.ModelProto:
     return model(m.nodes, (1, 2, 5, 4), m.constants, outputs=[m.last])
 
 
+def dense_model(seed: int) -> onnx.ModelProto:
+    """Wide layers of ReLUs, whose inputs cannot all be far out together, to three logits."""
+    m = _Maker((1, 4), np.random.default_rng(seed), 1.0)
+    for width in (16, 16):
+        m.dense(width)
+        m.put("Relu")
+    m.dense(3)
+    return model(m.nodes, (1, 4), m.constants, outputs=[m.last])
+
+
 def input_shape(made: onnx.ModelProto) -> tuple[int, ...]:
     """Of the model's first input."""
     dims = made.graph.input[0].type.tensor_type.shape.dim

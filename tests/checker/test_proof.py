@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import onnx
 import pytest
+from checker.choices import Choices
 from checker.claims import claim_of, proved_radius
 from checker.graphs import assert_holds, points, values
 from checker.random_models import input_shape, random_model
@@ -19,9 +20,9 @@ from network.models import model, node
 from runtime_cases import session
 
 from boundcert.checker import Checker, NotUnderstood
-from boundcert.checker.certificate import NORMS, Slopes
-from boundcert.checker.nodes import Bend
-from boundcert.checker.proof import Ball, Proof
+from boundcert.checker.ball import Ball
+from boundcert.checker.certificate import NORMS
+from boundcert.checker.proof import Proof
 from boundcert.checker.runtime import runs_of
 from examples import examples
 
@@ -29,22 +30,6 @@ F = np.float32
 seeds = st.integers(0, 2**32 - 1)
 norms = st.sampled_from([1.0, 2.0, math.inf])
 radii = st.sampled_from([1e-12, 1e-6, 1e-2, 0.1, 0.5, 3.0])
-
-
-class Chooser:
-    """The usual slopes, or any."""
-
-    def __init__(self, kind: str, seed: int) -> None:
-        self.kind, self.rng = kind, np.random.default_rng(seed)
-
-    def __call__(
-        self, k: int, node: Bend, low: np.ndarray, high: np.ndarray, point: np.ndarray
-    ) -> Slopes:
-        if self.kind == "usual":
-            return None
-        spread = 0.3 if self.kind == "near" else 100.0
-        below, above = 0.5 + spread * self.rng.standard_normal((2, node.n))
-        return below, above
 
 
 @settings(max_examples=examples(60), deadline=None)
@@ -57,9 +42,10 @@ class Chooser:
     scale=st.sampled_from([0.3, 1.0, 3.0]),
     slopes=st.sampled_from(["usual", "near", "any"]),
     pool_first=st.booleans(),
+    spreads=st.booleans(),
 )
 def test_boxes_and_margins_hold(  # type: ignore[no-untyped-def]
-    seed, p, radius, clip, runtime, scale, slopes, pool_first
+    seed, p, radius, clip, runtime, scale, slopes, pool_first, spreads
 ) -> None:
     graph = graph_of(random_model(seed, scale), pool_first=pool_first)
     if runtime == "coarse":
@@ -67,8 +53,8 @@ def test_boxes_and_margins_hold(  # type: ignore[no-untyped-def]
     x = np.random.default_rng(seed).standard_normal(graph.nodes[0].n)
     ball = Ball(x if clip is None else x.clip(*clip), p, radius, clip)
     label = int(values(graph, ball.x)[-1].argmax())
-    choose = Chooser(slopes, seed)
-    proof = Proof(graph, runs_of(graph, p), ball, runtime != "exact", choose)
+    choices = Choices(slopes, seed)
+    proof = Proof(graph, runs_of(graph, p), ball, runtime != "exact", choices, spreads)
     assert_holds(proof, label, seed)
 
 

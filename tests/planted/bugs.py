@@ -202,14 +202,14 @@ BUGS = (
     ),
     Bug(
         "the checker: the norm itself at the input",
-        "checker.proof:Ball.least",
+        "checker.ball:Ball.least",
         ("proofs",),
         "{1.0: np.inf, 2.0: 2, math.inf: 1}",
         "{1.0: 1, 2.0: 2, math.inf: np.inf}",
     ),
     Bug(
         "the checker: room below taken for room above",
-        "checker.proof:Ball.least",
+        "checker.ball:Ball.least",
         ("proofs",),
         "np.where(rows > 0, self.x",
         "np.where(rows < 0, self.x",
@@ -218,8 +218,8 @@ BUGS = (
         "the checker: constants are dropped on the way back",
         "checker.proof:Proof._carry",
         ("proofs",),
-        "base + rows @ node.bias",
-        "base + 0 * (rows @ node.bias)",
+        "gain = rows @ node.bias",
+        "gain = 0 * (rows @ node.bias)",
     ),
     Bug(
         "the checker: lines below and above change places",
@@ -230,7 +230,7 @@ BUGS = (
     ),
     Bug(
         "the checker: maxima of one entry only",
-        "checker.proof:_maximum_lines",
+        "checker.proof:maximum_lines",
         ("proofs",),
         "others[row, most] = -np.inf",
         "others[row] = -np.inf",
@@ -283,5 +283,19 @@ BUGS = (
         ("totals",),
         "mass * (count / (1 - count)) + lost",
         "lost",
+    ),
+    Bug(
+        "the checker: multipliers for less than the 2-norm",
+        "checker.proof:Proof._by_multipliers",
+        ("multipliers",),
+        "spent = 0.5 * lam",
+        "spent = 0.1 * lam",
+    ),
+    Bug(
+        "the checker: 2-norms that forget what activations leave over",
+        "checker.proof:Proof._spread",
+        ("multipliers",),
+        "source.size))",
+        "0.0))",
     ),
 )

@@ -16,8 +16,9 @@ from bounds.frame_checks import (
     problem_of,
 )
 from checker import graphs
+from checker.choices import Choices
 from checker.claims import claim_of
-from checker.random_models import input_shape, pooled_model, random_model
+from checker.random_models import dense_model, input_shape, pooled_model, random_model
 from network.models import model, node
 from network_factory import Builder, linear_network, random_network, relu_mlp, smooth_mlp
 from runtime_model import erring_values
@@ -31,8 +32,9 @@ from boundcert.bounds.propagate import Evaluation, forward_moves
 from boundcert.bounds.relax import RELAX, Ladder
 from boundcert.bounds.walk import Walk
 from boundcert.checker import Checker, Reading
+from boundcert.checker.ball import Ball
 from boundcert.checker.certificate import NORMS
-from boundcert.checker.proof import Ball, Proof
+from boundcert.checker.proof import Proof
 from boundcert.checker.runtime import runs_of
 from boundcert.clip import Clip
 from boundcert.layers import registry
@@ -42,6 +44,7 @@ from boundcert.layers.relaxation import Box
 from boundcert.network.graph import Network
 from boundcert.network.importer import import_bytes
 from boundcert.norms import Norm
+from boundcert.proofs import Chooser
 
 Hunt = Callable[[int], None]
 
@@ -199,8 +202,20 @@ def _proof(made: onnx.ModelProto, seed: int) -> None:
     clip = (-1.0, 1.0) if seed % 4 == 3 else None
     ball = Ball(x.ravel() if clip is None else x.ravel().clip(*clip), NORMS[norm], 0.6, clip)
     label = int(graphs.values(graph, ball.x)[-1].argmax())
-    proof = Proof(graph, runs_of(graph, ball.p), ball, bool(seed % 2), lambda *about: None)
+    proof = Proof(graph, runs_of(graph, ball.p), ball, bool(seed % 2), Choices(), seed % 3 > 0)
     graphs.assert_holds(proof, label, seed)
+
+
+def multipliers(seed: int) -> None:
+    """The checker's margins hold on wide layers, with the best multipliers there are."""
+    made = dense_model(seed)
+    graph, runs = Checker(made.SerializeToString()).graph(Reading((1, 4)), "l2")
+    rng = np.random.default_rng(seed)
+    for radius in (0.3, 1.0, 3.0):
+        ball = Ball(rng.standard_normal(4), 2.0, radius)
+        label = int(graphs.values(graph, ball.x)[-1].argmax())
+        proof = Proof(graph, runs, ball, False, Chooser(), True)
+        graphs.assert_holds(proof, label, seed)
 
 
 def claims(seed: int) -> None:
@@ -215,10 +230,10 @@ def claims(seed: int) -> None:
     claim, low, high = claim_of(checker, x, norm, "deployed", None), 0.0, 9.0
     for _ in range(40):
         claim = replace(claim, radius=0.5 * (low + high))
-        holds = checker.prove(claim, x, lambda *about: None).holds
+        holds = checker.prove(claim, x, Choices()).holds
         low, high = (claim.radius, high) if holds else (low, claim.radius)
     ball = Ball(x.ravel(), NORMS[norm], low)
-    proof = Proof(graph, runs, ball, True, lambda *about: None)
+    proof = Proof(graph, runs, ball, True, Choices())
     for point in graphs.points(graph, ball, claim.label, seed):
         for row in np.eye(3)[claim.label] - np.delete(np.eye(3), claim.label, axis=0):
             slopes = graphs.gradients(graph, graphs.values(graph, point), row)
@@ -237,7 +252,7 @@ def totals(seed: int) -> None:
     made = model([node("MatMul", "x w")], [1, 500], {"w": weight})
     graph, runs = Checker(made.SerializeToString()).graph(Reading((1, 500)), "linf")
     ball = Ball(x.astype(np.float64), np.inf, 1e-30)
-    error = Proof(graph, runs, ball, True, lambda *about: None).error[1]
+    error = Proof(graph, runs, ball, True, Choices()).error[1]
     assert bool((error >= np.abs(total - exact)).all())
 
 
@@ -251,6 +266,7 @@ HUNTS: Mapping[str, Hunt] = {
     "erring": erring,
     "sums": sums,
     "proofs": proofs,
+    "multipliers": multipliers,
     "claims": claims,
     "totals": totals,
 }
