@@ -109,9 +109,12 @@ def within_type(
     """Radii (B,) for perturbed samples x (B, …) that are rounded to numbers of the model's type.
 
     Rounding x′ moves it by no more than u|x′| and tiny, entry by entry: by u(‖x‖ + r) + tiny·‖1‖
-    in all. So what holds up to ``radius`` for every x′ holds for rounded ones up to that less.
+    in all. So what holds up to ``radius`` for every x′ holds for rounded ones up to that less, as
+    long as no x′ is so large that it may overflow.
     """
-    size = norm.of_rows(x) + radius
+    size = norm.of_rows(x)
+    radius = torch.minimum(radius, kind.largest - size)
+    size = size + radius
     ones = norm.of_rows(torch.ones_like(x)) * kind.tiny
     left = radius - (size * kind.unit + ones) * (1 + 1e-9)
     return torch.where(left > 0, left * (1 - 1e-14), torch.zeros_like(left))

@@ -21,7 +21,8 @@ class Dense(Affine):
     """x ↦ x·W + b (or W·x + b), over the last axes as NumPy's matmul broadcasts.
 
     With a matrix W the map is W applied to every row (a Kronecker product with an identity), so
-    its 2-norm is ‖W‖₂. ``factor`` is what the stored weights were multiplied by to give W.
+    its 2-norm is ‖W‖₂. ``factor`` is what the stored weights were multiplied by to give W,
+    ``bias_factor`` what the stored bias was.
     """
 
     ops: ClassVar[tuple[str, ...]] = ("Gemm", "MatMul")
@@ -30,6 +31,7 @@ class Dense(Affine):
     left: bool
     transpose_data: bool
     factor: float = 1.0
+    bias_factor: float = 1.0
 
     @classmethod
     def build(cls, spec: NodeSpec) -> Dense:
@@ -82,7 +84,8 @@ class Dense(Affine):
     def detour(self) -> Detour:
         """The product with the stored weights, or with multiples of the operand."""
         size = abs(self.factor)
-        return Detour(swell=max(1.0, size, 1 / size if size else math.inf), carry=max(1.0, size))
+        swell = max(1.0, size, 1 / size if size else math.inf)
+        return Detour(swell=swell, carry=max(1.0, size, abs(self.bias_factor)))
 
     def spectral(self) -> float:
         if self.weight.dim() > 2:
@@ -122,6 +125,7 @@ def _gemm(spec: NodeSpec) -> Dense:
         left=left,
         transpose_data=transpose_data,
         factor=alpha,
+        bias_factor=1.0 if bias is None else beta,
     )
 
 

@@ -8,7 +8,7 @@ import torch
 from bounds.frame_checks import assert_values_hold, classes, least_margins, problem_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from network_factory import random_network, smooth_mlp
+from network_factory import Builder, random_network, smooth_mlp
 from runtime_model import erring_values
 
 from boundcert.attacks import gradient_guided_points
@@ -21,6 +21,7 @@ from boundcert.bounds.relax import RELAX, Ladder
 from boundcert.bounds.walk import Walk
 from boundcert.clip import Clip
 from boundcert.layers.arithmetic import FLOAT32, Arithmetic
+from boundcert.layers.relaxation import Box
 from boundcert.network.graph import Network
 from boundcert.norms import Norm
 from examples import examples
@@ -159,3 +160,21 @@ def test_fine_arithmetic_costs_little_and_coarse_arithmetic_everything(norm: Nor
             radii.append(ladder(Evaluation(network, values), classes(network, x)).radius)
     assert bool((radii[1] > 0.999 * radii[0]).all()) and bool((radii[0] > 0).all())
     assert bool((radii[2] == 0).all())
+
+
+def test_nothing_is_said_of_samples_that_may_overflow() -> None:
+    x = torch.tensor([[3.6e38, 4e38], [1e30, 2e30]], dtype=torch.float64)
+    proved = torch.full((2,), 1e38, dtype=torch.float64)
+    for norm in Norm:
+        radius = within_type(proved, x, norm, FLOAT32)
+        assert radius[0] == 0 and 0.5 * FLOAT32.largest < radius[1] < FLOAT32.largest
+
+
+def test_a_bias_that_is_flushed_may_have_been_multiplied_up() -> None:
+    b = Builder((1, 1), np.random.default_rng(0))
+    parts = [np.array([[0.0, 1.0]]), np.array([1e-39, 0.0])]
+    layer = b.nodes[b.add("Gemm", [0], (1, 2), parts, beta=1e38)].layer
+    point = torch.zeros(1, 1, 1, dtype=torch.float64)
+    assert layer is not None
+    error = layer.runtime_error(FLOAT32, Box(point, point, point))
+    assert error is not None and bool((error >= 0.1).all())
