@@ -10,7 +10,7 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,10 +20,10 @@ from boundcert.certificates.records import Sample
 from boundcert.certificates.request import ModelOptions, Request
 from boundcert.checker import Certificate, Checker, NotUnderstood, Reading, encode, sample_hash
 from boundcert.checker.certificate import Slopes
+from boundcert.checker.choices import NONE, Levels, ValueOf
 from boundcert.checker.curves import CURVES
 from boundcert.checker.maps import Array
 from boundcert.checker.nodes import Bend
-from boundcert.checker.proof import NONE, Levels
 from boundcert.clip import Clip
 from boundcert.demo import model_path
 from boundcert.errors import RefusedInput
@@ -63,7 +63,7 @@ class Chooser:
         self.given.append(chosen)
         return chosen
 
-    def levels(self, start: Array, value: Callable[[Levels], Array]) -> Levels:
+    def levels(self, start: Array, value: ValueOf) -> Levels:
         """The best of a few, row by row; none where nothing beats the lines."""
         first = np.clip(np.nan_to_num(start, nan=0.0), -100, 100).round()
         best = np.full(len(start), NONE, dtype=np.int8)

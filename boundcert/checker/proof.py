@@ -16,46 +16,27 @@ What is computed from an infinity or no number ends as one, and then nothing is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from boundcert.checker import pools, spread
 from boundcert.checker.ball import Ball
+from boundcert.checker.choices import Choices
 from boundcert.checker.curves import CURVES, UNDER, UNIT, floor, gamma
 from boundcert.checker.lines import Lines, maximum_lines, usual_slopes, windows
-from boundcert.checker.maps import Array
+from boundcert.checker.maps import Array, Pick
 from boundcert.checker.nodes import Affine, Bend, Graph, Input, Maximum
 from boundcert.checker.runtime import Runs, runtime_error
-from boundcert.checker.spread import MOST, Bends, Source, bends_of, dual, norm_bound, two_pieces
+from boundcert.checker.spread import Bends, Source, bends_of, norm_bound, two_pieces
 
 #: More than halving two subnormal numbers loses.
 LEAST = 4 * math.ulp(0.0)
 #: Numbers that the rows of one block may take at one node.
 BLOCK = 4_000_000
-#: Stands for no multiplier; a level ℓ stands for 2^(ℓ/2).
-NONE = -128
 
 Mask = NDArray[np.bool_]
-Levels = NDArray[np.int8]
-
-
-class Choices(Protocol):
-    """What a proof may choose freely: any choice gives a bound that holds."""
-
-    def slopes(
-        self, node: Bend, low: Array, high: Array, point: Array
-    ) -> tuple[Array, Array] | None:
-        """Of lines below and above (n,) over [low, high]; None for the usual ones."""
-        ...
-
-    def levels(self, start: Array, value: Callable[[Levels], Array]) -> Levels:
-        """Levels (R,) of multipliers for rows, whose bounds at the sample ``value`` tells.
-
-        ``start`` (R,) says about which levels good ones are.
-        """
-        ...
 
 
 class Carried(NamedTuple):
@@ -97,6 +78,7 @@ class Proof:
         self.lines: dict[int, Lines] = {}
         self.known: dict[int, Mask] = {}
         self.bends: dict[int, tuple[Bends, float]] = {}
+        self.pools: dict[int, tuple[pools.Tied, float]] = {}
         self.sources: dict[int, Source] = {}
         with np.errstate(all="ignore"):
             for k in range(count):
@@ -286,22 +268,36 @@ class Proof:
         if isinstance(node, Bend) and two_pieces(node):
             bends, middle = bends_of(node, self.low[i], self.high[i], self.point[i])
             weights = (np.ones(len(bends.entries)), bends.half)
-            spread, left = self._spread(i, bends.entries, weights)
+            whole, left = self._spread(i, bends.entries, weights)
             if math.isfinite(left):
-                self.bends[k] = bends, spread
+                self.bends[k] = bends, whole
                 return Source(value, middle, bends.entries, left)
         far = np.maximum(self.high[k] - value, value - self.low[k]) * (1 + 4 * UNIT)
         entries = np.nonzero(~(far <= 0))[0]
-        size = float(np.linalg.norm(far[entries])) * (1 + gamma(len(far) + 16))
+        size = float(np.linalg.norm(far[entries])) * (1 + gamma(len(far) + 16)) + UNDER**0.5
+        if isinstance(node, Maximum):
+            size = min(size, self._pooled(k, node))
         return Source(value, None, entries, size)
+
+    def _pooled(self, k: int, node: Maximum) -> float:
+        """At least the 2-norm of what maxima deviate by; and windows that are tied get theirs.
+
+        No maximum deviates by more than the entries of its window, of which each sits in so many.
+        """
+        i, copies = node.inputs[0], pools.overlap(node.table)
+        loose = pools.tied(node, self.low[i], self.high[i], self.point[i])
+        entries = np.unique(node.table[node.table >= 0])
+        marked = np.isin(entries, node.table[loose.which])
+        weights = (np.ones(len(entries)), marked.astype(np.float64))
+        whole, some = self._spread(i, entries, weights)
+        self.pools[k] = loose, copies * some * some * (1 + 8 * UNIT) + UNDER
+        return math.sqrt(copies) * whole * (1 + 4 * UNIT)
 
     def _spread(
         self, k: int, entries: NDArray[np.int64], weights: tuple[Array, ...]
     ) -> tuple[float, ...]:
         """For each weight at least the 2-norm of weight∘(z − p) over entries of node k's value."""
-        widths = [len(source.entries) for source in self.sources.values()]
-        products = len(entries) ** 2 * (self.graph.nodes[0].n + sum(widths))
-        if products > MOST:
+        if self._products(k, len(entries)) > spread.MOST:
             return (math.inf,) * len(weights)
         order, found = np.empty(0, dtype=np.int64), []
         for block in self._blocks(k, entries):
@@ -328,6 +324,26 @@ class Proof:
             + float(np.linalg.norm(w * rest)) * (1 + gamma(len(w) + 16)) * (1 + 8 * UNIT)
             for w in weights
         )
+
+    def _products(self, k: int, count: int) -> int:
+        """How many products the norm of so many rows of node k takes."""
+        widths, waiting, seen = [], [k], set()
+        while waiting:
+            j = waiting.pop()
+            node = self.graph.nodes[j]
+            if j in seen:
+                continue
+            seen.add(j)
+            if isinstance(node, Input):
+                widths.append(node.n)
+            elif isinstance(node, Affine):
+                waiting += node.inputs
+            else:
+                widths.append(len(self.sources[j].entries))
+                waiting += node.inputs if self.sources[j].slope is not None else ()
+        if len(widths) == 1:
+            return min(count, widths[0]) * count * widths[0]
+        return count * count * sum(widths)
 
     def _bounds(self, start: int, rows: Array) -> tuple[Array, Array]:
         """Bounds on rows (R, n) of node ``start``: base and slope of :meth:`Ball.least`."""
@@ -357,7 +373,7 @@ class Proof:
                 part, gain, spent = self._past(k, node.inputs[0], rows, size)
                 parts = [] if part is None else [(node.inputs[0], part)]
             else:
-                part, gain, spent = self._through(k, node, rows, size)
+                part, gain, spent = self._through(k, node, rows)
                 parts = [(node.inputs[0], part)]
             for i, part in parts:
                 if i in waiting:
@@ -383,70 +399,58 @@ class Proof:
         return part, gain, spent + (np.abs(part) @ self._size(i)) * (4 * UNIT)
 
     def _through(
-        self, k: int, node: Bend | Maximum | Input, rows: Array, size: Array
+        self, k: int, node: Bend | Maximum | Input, rows: Array
     ) -> tuple[Array, Array, Array]:
         """Rows of the operand, what is added, and what rounding costs, by the lines."""
-        lines, i = self.lines[k], node.inputs[0]
-        freed = self._by_multipliers(k, rows)
+        i, lines = node.inputs[0], self.lines[k]
+        if isinstance(node, Maximum):
+            return self._through_maximum(k, node, rows)
+        freed = None
+        if k in self.bends:
+            freed = spread.by_multipliers(rows, *self.bends[k], lines, self.choices)
         if freed is not None:
-            which, entries, slopes, gained = freed
             rows = rows.copy()
-            rows[np.ix_(which, entries)] = 0.0
-            size = np.abs(rows)
-        up, down = np.maximum(rows, 0.0), np.minimum(rows, 0.0)
-        gain = up @ lines.below + down @ lines.above
-        most = up @ np.abs(lines.below) - down @ np.abs(lines.above)
-        lost = most * gamma(node.n + 16) + size.sum(axis=1) * UNDER
-        if lines.below_at is None or lines.above_at is None:
-            part = up * lines.below_slope + down * lines.above_slope
-            lost = lost + (np.abs(part) @ self._size(i)) * (4 * UNIT)
-            if freed is not None:
-                part[np.ix_(which, entries)] = slopes
-                lost[which] += (np.abs(gain[which]) + np.abs(gained)) * (4 * UNIT)
-                gain[which] += gained
-            return part, gain, lost
+            rows[np.ix_(freed.rows, freed.entries)] = 0.0
+        up, down, gain, lost = _constants(rows, lines)
+        part = up * lines.below_slope + down * lines.above_slope
+        if freed is not None:
+            part[np.ix_(freed.rows, freed.entries)] = freed.slopes
+            lost[freed.rows] += (np.abs(gain[freed.rows]) + np.abs(freed.gain)) * (4 * UNIT)
+            gain[freed.rows] += freed.gain
+        return part, gain, lost + (np.abs(part) @ self._size(i)) * (4 * UNIT)
+
+    def _through_maximum(self, k: int, node: Maximum, rows: Array) -> tuple[Array, Array, Array]:
+        """The same where each coefficient goes to one entry of its window."""
+        i, lines, size = node.inputs[0], self.lines[k], np.abs(rows)
+        assert lines.below_at is not None and lines.above_at is not None
+        moved = None
+        if k in self.pools:
+            ties, square = self.pools[k]
+            about = (ties, square, lines, self.point[i], self.choices)
+            moved = pools.by_multipliers(rows, *about)
+        if moved is not None:
+            rows = rows.copy()
+            places = np.ix_(moved.rows, moved.windows.which)
+            rows[places] = np.where(moved.coefficients != 0, 0.0, rows[places])
+        up, down, gain, lost = _constants(rows, lines)
         part = lines.below_at.transpose(up * lines.below_slope)
         part = part + lines.above_at.transpose(down * lines.above_slope)
-        assert isinstance(node, Maximum)
+        if moved is not None:
+            peaks = Pick(moved.windows.peak, self.graph.nodes[i].n)
+            part[moved.rows] += peaks.transpose(moved.coefficients)
+            lost[moved.rows] += (np.abs(gain[moved.rows]) + np.abs(moved.gain)) * (4 * UNIT)
+            gain[moved.rows] += moved.gain
         reach = windows(self._size(i), node.table).max(axis=1)
-        return part, gain, lost + (size @ reach) * gamma(2 * node.n + 16)
+        return part, gain, lost + (size @ reach) * gamma(2 * node.n + 32)
 
-    def _by_multipliers(
-        self, k: int, rows: Array
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], Array, Array] | None:
-        """Which rows take multipliers at node k, for which entries, what slopes, what is added."""
-        if k not in self.bends:
-            return None
-        bends, spread = self.bends[k]
-        used = np.nonzero((rows[:, bends.entries] != 0).any(axis=0))[0]
-        if not len(used) or not 0.0 < spread < math.inf:
-            return None
-        bends, entries = bends.take(used), bends.entries[used]
-        lines, c = self.lines[k], rows[:, entries]
-        below, above = lines.below_slope[entries], lines.above_slope[entries]
 
-        def bound(which: NDArray[np.int64], level: Array) -> tuple[Array, Array]:
-            lam = np.exp2(0.5 * level)
-            slopes, least = dual(c[which], lam, bends, below, above)
-            spent = 0.5 * lam * spread * spread * (1 + 8 * UNIT)
-            return slopes, _less(least, spent, 8)
-
-        def value(levels: Levels) -> Array:
-            """At the point; by the lines where there is no multiplier."""
-            found = np.where(c > 0, c * below, c * above) @ bends.point
-            found = found + np.maximum(c, 0.0) @ lines.below[entries]
-            found = found + np.minimum(c, 0.0) @ lines.above[entries]
-            which = np.nonzero(levels != NONE)[0]
-            slopes, least = bound(which, levels[which].astype(np.float64))
-            found[which] = least + slopes @ bends.point
-            return found
-
-        start = 2.0 * np.log2(np.linalg.norm(c, axis=1) / spread)
-        levels = self.choices.levels(start, value)
-        which = np.nonzero(levels != NONE)[0]
-        if not len(which):
-            return None
-        return which, entries, *bound(which, levels[which].astype(np.float64))
+def _constants(rows: Array, lines: Lines) -> tuple[Array, Array, Array, Array]:
+    """Positive and negative coefficients, what lines add to rows, and what rounding costs."""
+    up, down = np.maximum(rows, 0.0), np.minimum(rows, 0.0)
+    gain = up @ lines.below + down @ lines.above
+    most = up @ np.abs(lines.below) - down @ np.abs(lines.above)
+    under = np.abs(rows).sum(axis=1) * UNDER
+    return up, down, gain, most * gamma(rows.shape[1] + 16) + under
 
 
 def _less(base: Array, lost: Array, terms: int) -> Array:

@@ -16,16 +16,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from boundcert.checker.choices import Choices, Levels, multipliers, starting_levels
 from boundcert.checker.curves import CURVES, UNIT, gamma
+from boundcert.checker.lines import Lines
 from boundcert.checker.maps import Array
 from boundcert.checker.nodes import Bend, Node
 
 #: Most products that the norm of one node's matrices may take.
-MOST = 2 * 10**10
+MOST = 4 * 10**10
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,8 @@ def norm_bound(parts: list[tuple[Array, float]], weight: Array) -> float:
     scaled = [(weight * size)[:, None] * rows for rows, size in parts if rows.size and size != 0]
     if not scaled or not weight.any():
         return 0.0
+    if len(scaled) == 1 and len(weight) > scaled[0].shape[1]:
+        scaled = [scaled[0].T]  # of the same 2-norm
     grams = [x @ x.T for x in scaled]
     sizes = [math.sqrt(_estimate(gram)) for gram in grams]
     whole = sum(sizes)
@@ -126,7 +131,7 @@ def norm_bound(parts: list[tuple[Array, float]], weight: Array) -> float:
     shares = shares / shares.sum() * (1 - 1e-12)
     total = sum(gram / share for gram, share in zip(grams, shares))
     trace = sum(float((x * x).sum()) / share for x, share in zip(scaled, shares))
-    terms, count = max(x.shape[1] for x in scaled) + len(scaled) + 32, len(weight)
+    terms, count = max(x.shape[1] for x in scaled) + len(scaled) + 32, len(scaled[0])
     trace *= 1 + gamma(terms + count)
     bound, about = trace, _estimate(np.asarray(total))
     for step in (1e-4, 1e-3, 4e-3, 2e-2, 0.1):
@@ -194,3 +199,45 @@ def dual(c: Array, level: Array, bends: Bends, below: Array, above: Array) -> tu
     steep = np.abs(c) * np.maximum(np.abs(bends.left), np.abs(bends.right)) + np.abs(slope)
     size = (0.5 * lam * reach * reach + steep * reach).sum(axis=1)
     return slope, best.sum(axis=1) - size * (gamma(c.shape[1] + 64)) - 1e-300
+
+
+class Freed(NamedTuple):
+    """Rows that take multipliers, for which entries, with what slopes, and what that adds."""
+
+    rows: NDArray[np.int64]
+    entries: NDArray[np.int64]
+    slopes: Array
+    gain: Array
+
+
+def by_multipliers(
+    rows: Array, bends: Bends, spread: float, lines: Lines, choices: Choices
+) -> Freed | None:
+    """What multipliers make of rows (R, n) of a node; None where there are none."""
+    used = np.nonzero((rows[:, bends.entries] != 0).any(axis=0))[0]
+    if not len(used) or not 0.0 < spread < math.inf:
+        return None
+    bends, entries = bends.take(used), bends.entries[used]
+    c = rows[:, entries]
+    below, above = lines.below_slope[entries], lines.above_slope[entries]
+
+    def bound(which: NDArray[np.int64], lam: Array) -> tuple[Array, Array]:
+        slopes, least = dual(c[which], lam, bends, below, above)
+        return slopes, _less(least, 0.5 * lam * spread * spread * (1 + 8 * UNIT))
+
+    def value(levels: Levels) -> Array:
+        found = np.where(c > 0, c * below, c * above) @ bends.point
+        found = found + np.maximum(c, 0.0) @ lines.below[entries]
+        found = found + np.minimum(c, 0.0) @ lines.above[entries]
+        which, lam = multipliers(levels)
+        slopes, least = bound(which, lam)
+        found[which] = least + slopes @ bends.point
+        return found
+
+    start = starting_levels(np.linalg.norm(c, axis=1), spread)
+    which, lam = multipliers(choices.levels(start, value))
+    return Freed(which, entries, *bound(which, lam)) if len(which) else None
+
+
+def _less(base: Array, lost: Array) -> Array:
+    return base - lost - (np.abs(base) + lost) * (4 * UNIT)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from boundcert.checker.ball import Ball
 from boundcert.checker.certificate import NORMS, Certificate, Reading, Slopes, sample_hash
+from boundcert.checker.choices import Choices, Levels, ValueOf
 from boundcert.checker.curves import UNIT
 from boundcert.checker.maps import Array
 from boundcert.checker.nodes import Bend, Graph, NotUnderstood
-from boundcert.checker.proof import Choices, Levels, Proof
+from boundcert.checker.proof import Proof
 from boundcert.checker.reader import read
 from boundcert.checker.runtime import Runs, runs_of
 
@@ -114,7 +115,7 @@ class Replay:
         self._levels, self._used = levels, 0
 
     def slopes(self, node: Bend, low: Array, high: Array, point: Array) -> Slopes:
-        """See :class:`boundcert.checker.proof.Choices`."""
+        """See :class:`boundcert.checker.choices.Choices`."""
         try:
             slopes = next(self._slopes)
         except StopIteration:
@@ -123,8 +124,8 @@ class Replay:
             raise NotUnderstood(f"{len(slopes[0])} slopes for {node.n} lines")
         return slopes
 
-    def levels(self, start: Array, value: Callable[[Levels], Array]) -> Levels:
-        """See :class:`boundcert.checker.proof.Choices`."""
+    def levels(self, start: Array, value: ValueOf) -> Levels:
+        """See :class:`boundcert.checker.choices.Choices`."""
         found = self._levels[self._used : self._used + len(start)]
         self._used += len(start)
         if len(found) < len(start):

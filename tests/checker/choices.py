@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from boundcert.checker.certificate import Slopes
+from boundcert.checker.choices import NONE, Levels
 from boundcert.checker.nodes import Bend
-from boundcert.checker.proof import NONE, Levels
 
 
 class Choices:

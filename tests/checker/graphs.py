@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -102,6 +103,18 @@ def assert_holds(proof: Proof, label: int, seed: int) -> None:
                 value = found[graph.nodes[k].inputs[0]][bends.entries]
                 slack = 1e-11 * (1 + np.abs(value).max(initial=0.0))
                 assert not np.linalg.norm(value - bends.point) > spread + slack, k
+            for k, (ties, square) in proof.pools.items():
+                i, node = graph.nodes[k].inputs[0], graph.nodes[k]
+                assert isinstance(node, Maximum)
+                table = node.table[ties.which]
+                apart = np.where(table >= 0, (found[i] - proof.point[i])[table], 0.0)
+                slack = 1e-11 * (1 + np.abs(found[i]).max(initial=0.0))
+                assert not np.linalg.norm(apart) > math.sqrt(square) + slack, k
+            for k, source in proof.sources.items():
+                left = (found[k] - source.value)[source.entries]
+                slack = 1e-11 * (1 + np.abs(found[k]).max(initial=0.0))
+                if source.slope is None:
+                    assert not np.linalg.norm(left) > source.size + slack, k
             slack = 1e-11 * (1 + np.abs(found[-1]).max())
             assert not (rows @ found[-1] < base - move * slope - slack).any()
 

@@ -286,10 +286,10 @@ BUGS = (
     ),
     Bug(
         "the checker: multipliers for less than the 2-norm",
-        "checker.proof:Proof._by_multipliers",
+        "checker.spread:by_multipliers",
         ("multipliers",),
-        "spent = 0.5 * lam",
-        "spent = 0.1 * lam",
+        "0.5 * lam * spread",
+        "0.1 * lam * spread",
     ),
     Bug(
         "the checker: 2-norms that forget what activations leave over",
@@ -297,5 +297,19 @@ BUGS = (
         ("multipliers",),
         "source.size))",
         "0.0))",
+    ),
+    Bug(
+        "the checker: the ball of a pool counts an entry once, in however many windows it sits",
+        "checker.proof:Proof._pooled",
+        ("pools",),
+        "copies * some * some",
+        "0.2 * some * some",
+    ),
+    Bug(
+        "the checker: a window that stays below its peak",
+        "checker.pools:Tied.floors",
+        ("pools",),
+        "- a * at)",
+        "+ a * at)",
     ),
 )

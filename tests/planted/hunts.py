@@ -218,6 +218,17 @@ def multipliers(seed: int) -> None:
         graphs.assert_holds(proof, label, seed)
 
 
+def pools(seed: int) -> None:
+    """The same of maxima over windows that meet."""
+    made = pooled_model(seed)
+    shape = input_shape(made)
+    graph, runs = Checker(made.SerializeToString()).graph(Reading(shape), "l2")
+    for radius in (0.3, 1.0, 3.0):
+        ball = Ball(np.random.default_rng(seed).standard_normal(shape).ravel(), 2.0, radius)
+        label = int(graphs.values(graph, ball.x)[-1].argmax())
+        graphs.assert_holds(Proof(graph, runs, ball, False, Chooser(), True), label, seed)
+
+
 def claims(seed: int) -> None:
     """No point that is rounded to the runtime's type, and summed with errors, is another class."""
     rng, norm = np.random.default_rng(seed), list(NORMS)[seed % 3]
@@ -267,6 +278,7 @@ HUNTS: Mapping[str, Hunt] = {
     "sums": sums,
     "proofs": proofs,
     "multipliers": multipliers,
+    "pools": pools,
     "claims": claims,
     "totals": totals,
 }
