@@ -142,7 +142,7 @@ class Proofs:
             self.reading,
         )
         try:
-            proved = largest(self.checker, claim, x, self.budget, sample.rung == "optimize")
+            proved = largest(self.checker, claim, x, self.budget, sample.rung != "relax")
         except NotUnderstood as error:
             self.refused = str(error)
             return None
