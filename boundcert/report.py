@@ -187,7 +187,8 @@ def files_line(samples: Sequence[Sample]) -> str:
     if not proved:
         return text
     share = math.fsum(proved) / math.fsum(s.lower for s in some if s.lower)
-    return f"{text}; the files prove {100 * share:.1f} % of these bounds on average"
+    percent = math.floor(1000 * share) / 10
+    return f"{text}; the files prove {percent:.1f} % of these bounds on average"
 
 
 def layer_tables(samples: Sequence[Sample]) -> list[tuple[str, Table]]:
