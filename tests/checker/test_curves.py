@@ -13,9 +13,9 @@ from exact_cases import CASES, boxes, samples, seeds, shape, truth
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from boundcert.checker.builder import TYPES
 from boundcert.checker.curves import CURVES, floor
 from boundcert.checker.nodes import Bend, Graph, Input
-from boundcert.checker.reader import TYPES
 from boundcert.checker.runtime import runs_of, runtime_error
 from boundcert.layers.activation_accuracy import Use
 from boundcert.layers.activation_table import ACTIVATIONS

@@ -251,7 +251,7 @@ BUGS = (
     ),
     Bug(
         "the checker: windows padded on the other side",
-        "checker.reader:windows",
+        "checker.operators:windows",
         ("proofs",),
         'auto == "SAME_UPPER"',
         'auto == "SAME_LOWER"',

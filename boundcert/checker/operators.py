@@ -1,0 +1,177 @@
+"""How the checker reads each ONNX operator that computes something."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+
+from boundcert.checker.builder import Builder, moderate
+from boundcert.checker.maps import Convolution, Matrix, Pick
+from boundcert.checker.nodes import Bend, Maximum, NotUnderstood
+from boundcert.checker.rearrange import windows
+
+
+def _sum(reader: Builder, node: onnx.NodeProto, attributes: Any) -> None:
+    """Add, Sub, Sum of computed values and constants."""
+    shapes = [
+        reader.values[n][1] if n in reader.values else reader.constants[n].shape
+        for n in node.input
+        if n in reader.values or n in reader.constants
+    ]
+    if len(shapes) != len(node.input):
+        raise NotUnderstood(f"{node.op_type} {node.name!r} of a value that is not understood")
+    shape = tuple(np.broadcast_shapes(*shapes))
+    inputs, maps = [], []
+    bias, size = np.zeros(math.prod(shape)), np.zeros(math.prod(shape))
+    for k, name in enumerate(node.input):
+        sign = -1.0 if node.op_type == "Sub" and k else 1.0
+        if name in reader.values:
+            position, old = reader.values[name]
+            index = np.broadcast_to(np.arange(math.prod(old)).reshape(old), shape).ravel()
+            inputs.append(position)
+            maps.append(Pick(index, math.prod(old), sign))
+        else:
+            constant = reader.constant(node, k)
+            assert constant is not None
+            whole = np.broadcast_to(constant, shape).ravel()
+            bias, size = bias + sign * whole, size + np.abs(whole)
+    reader.values[node.output[0]] = reader.affine(tuple(inputs), tuple(maps), bias, size), shape
+
+
+def _product(reader: Builder, node: onnx.NodeProto, attributes: Any) -> None:
+    """Mul and Div by a constant; Neg."""
+    place = 0 if node.input[0] in reader.values else 1
+    if node.op_type == "Div" and place:
+        raise NotUnderstood(f"Div {node.name!r} by a computed value")
+    position, old = reader.operand(node, place)
+    factor = np.array(-1.0) if node.op_type == "Neg" else reader.constant(node, 1 - place)
+    assert factor is not None
+    shape = tuple(np.broadcast_shapes(old, factor.shape))
+    index = np.broadcast_to(np.arange(math.prod(old)).reshape(old), shape).ravel()
+    whole = np.broadcast_to(factor, shape).ravel()
+    if node.op_type == "Div":
+        if not (np.abs(whole) >= reader.arithmetic()[1]).all():
+            raise NotUnderstood(f"Div {node.name!r} by a number that a runtime may read as 0")
+        whole = 1.0 / whole
+    pick = Pick(index, math.prod(old), whole)
+    reader.values[node.output[0]] = reader.affine((position,), (pick,)), shape
+
+
+def _gemm(reader: Builder, node: onnx.NodeProto, attributes: Any) -> None:
+    position, shape = reader.operand(node, 0)
+    weight = reader.constant(node, 1)
+    if weight is None or weight.ndim != 2 or attributes.get("transA", 0):
+        raise NotUnderstood(f"{node.op_type} {node.name!r}: rows times a constant matrix works")
+    alpha, beta = attributes.get("alpha", 1.0), attributes.get("beta", 1.0)
+    moderate(f"{node.op_type} {node.name!r}", alpha, 1.0 / alpha, beta)
+    weight = (weight.T if attributes.get("transB", 0) else weight) * alpha
+    if shape[-1] != len(weight):
+        raise NotUnderstood(f"{node.op_type} {node.name!r} of shapes that do not fit")
+    out, bias = (*shape[:-1], weight.shape[1]), reader.constant(node, 2)
+    whole = 0.0 if bias is None else np.broadcast_to(bias, out).ravel() * beta
+    reader.values[node.output[0]] = reader.affine((position,), (Matrix(weight),), whole), out
+
+
+def _conv(reader: Builder, node: onnx.NodeProto, attributes: Any) -> None:
+    position, shape = reader.operand(node, 0)
+    weight, bias = reader.constant(node, 1), reader.constant(node, 2)
+    assert weight is not None
+    size, axes = shape[2:], len(shape) - 2
+    strides = tuple(attributes.get("strides", (1,) * axes))
+    dilations = tuple(attributes.get("dilations", (1,) * axes))
+    kernel = tuple(weight.shape[2:])
+    pads = windows(size, kernel, strides, dilations, attributes, ceil=False)[1]
+    groups = int(attributes.get("group", 1))
+    if shape[0] != 1 or weight.shape[1] * groups != shape[1]:
+        raise NotUnderstood(f"Conv {node.name!r} of shapes that do not fit")
+    part = Convolution(weight, size, pads, strides, dilations, groups)
+    whole = 0.0 if bias is None else np.repeat(bias, math.prod(part.out))
+    at = reader.affine((position,), (part,), whole)
+    reader.values[node.output[0]] = at, (1, weight.shape[0], *part.out)
+
+
+def _normalise(reader: Builder, node: onnx.NodeProto, attributes: Any) -> None:
+    """BatchNormalization as it is evaluated."""
+    position, shape = reader.operand(node, 0)
+    gain, shift, mean, variance = (reader.constant(node, k) for k in (1, 2, 3, 4))
+    if attributes.get("training_mode", 0) or len([o for o in node.output if o]) > 1:
+        raise NotUnderstood(f"BatchNormalization {node.name!r} in training mode")
+    spread = np.sqrt(variance + attributes.get("epsilon", float(np.float32(1e-5))))  # type: ignore[operator]
+    moderate(f"BatchNormalization {node.name!r}", gain, mean, spread, 1.0 / spread)  # type: ignore[arg-type]
+    weight, repeat = gain / spread, math.prod(shape[2:])
+    bias, size = shift - mean * weight, np.abs(shift) + np.abs(mean * weight)  # type: ignore[operator,arg-type]
+    parts = (np.repeat(part, repeat) for part in (weight, bias, size))
+    reader.scale(node.output[0], (position, shape), *parts)
+
+
+def _pool(reader: Builder, node: onnx.NodeProto, attributes: Any) -> None:
+    """Maxima and averages over windows, or over whole planes."""
+    position, shape = reader.operand(node, 0)
+    whole = node.op_type.startswith("Global")
+    kernel = shape[2:] if whole else tuple(attributes["kernel_shape"])
+    ones = (1,) * len(kernel)
+    strides = ones if whole else tuple(attributes.get("strides", ones))
+    dilations = ones if whole else tuple(attributes.get("dilations", ones))
+    ceil = bool(attributes.get("ceil_mode", 0))
+    table, _, out = windows(shape[2:], kernel, strides, dilations, attributes, ceil)
+    planes = np.arange(shape[0] * shape[1])[:, None, None] * math.prod(shape[2:])
+    table = np.where(table < 0, -1, table + planes).reshape(-1, table.shape[1])
+    real = (table >= 0).sum(axis=1)
+    if not (real > 0).all():
+        raise NotUnderstood(f"{node.op_type} {node.name!r} with a window of padding alone")
+    if node.op_type.endswith("MaxPool"):
+        if len([o for o in node.output if o]) > 1:
+            raise NotUnderstood(f"MaxPool {node.name!r} with indices")
+        at = reader.put(Maximum(len(table), (position,), table))
+    else:
+        counted = bool(attributes.get("count_include_pad", 0))
+        if counted and ceil:
+            raise NotUnderstood(f"AveragePool {node.name!r} counts padding, and rounds up")
+        share = 1.0 / (np.full(len(table), float(math.prod(kernel))) if counted else real)
+        n = math.prod(shape)
+        maps = tuple(Pick(column, n, share) for column in table.T)
+        at = reader.affine((position,) * len(maps), maps)
+    reader.values[node.output[0]] = at, (*shape[:2], *out)
+
+
+def _bend(reader: Builder, node: onnx.NodeProto, attributes: Any) -> None:
+    position, shape = reader.operand(node, 0)
+    name, n = node.op_type, math.prod(shape)
+    usual = {"LeakyRelu": 0.01, "Elu": 1.0, "HardSigmoid": 0.2}
+    a = np.array([float(np.float32(attributes.get("alpha", usual.get(name, 0.0))))])
+    b = float(np.float32(attributes.get("beta", 0.5))) if name == "HardSigmoid" else 0.0
+    if name == "PRelu":
+        slope = reader.constant(node, 1)
+        assert slope is not None
+        name, a = "LeakyRelu", np.ascontiguousarray(np.broadcast_to(slope, shape)).ravel()
+    if name == "Clip":
+        ends = [reader.constant(node, k) for k in (1, 2)]
+        low, high = (
+            float(attributes.get(key, default)) if end is None else float(end)
+            for end, key, default in zip(ends, ("min", "max"), (-math.inf, math.inf))
+        )
+        if not low < high:
+            raise NotUnderstood(f"Clip {node.name!r} to [{low}, {high}]")
+        a, b = np.array([low]), high
+    if (name == "HardSigmoid" and a[0] == 0) or (name == "Elu" and a[0] < 0):
+        raise NotUnderstood(f"{name} {node.name!r} with alpha {a[0]}")
+    reader.values[node.output[0]] = reader.put(Bend(n, (position,), name, a, b)), shape
+
+
+Operator = Callable[[Builder, onnx.NodeProto, Any], None]
+OPERATORS: dict[str, Operator] = {
+    **dict.fromkeys(("Add", "Sub", "Sum"), _sum),
+    **dict.fromkeys(("Mul", "Div", "Neg"), _product),
+    **dict.fromkeys(("Gemm", "MatMul"), _gemm),
+    "Conv": _conv,
+    "BatchNormalization": _normalise,
+    **dict.fromkeys(("MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool"), _pool),
+    **dict.fromkeys(
+        ("Relu", "LeakyRelu", "PRelu", "Clip", "HardSigmoid", "Sigmoid", "Tanh"), _bend
+    ),
+    **dict.fromkeys(("Softplus", "Softsign", "Elu", "Abs"), _bend),
+}
