@@ -34,6 +34,8 @@ from boundcert.norms import Norm
 
 #: A file's radius is proved with so much to spare: sums come out a little different elsewhere.
 SPARE = 1 + 1e-9
+#: A proof may take so many times the budget, of so many seconds at least, before it is given up.
+PATIENCE, LEAST_BUDGET = 6.0, 2.0
 #: Proofs tried for one sample, and the share of the largest provable radius that will do.
 TRIES, NEAR = 12, 0.997
 #: log(reach/ε) falls about so fast with log ε; how far back where there is no reach; the share of
@@ -46,10 +48,15 @@ COARSE = (-12, -8, -4, 0, 4)
 LEVELS = (*COARSE, 2, -2, 1, -1)
 
 
+class _TooLate(Exception):
+    """A proof takes longer than it is worth waiting for."""
+
+
 class Chooser:
     """Slopes from the kernels that relax activations, multipliers by trial; keeps what it gave."""
 
-    def __init__(self) -> None:
+    def __init__(self, until: float = math.inf) -> None:
+        self.until = until
         self.given: list[Slopes] = []
         self.chosen = [np.empty(0, dtype=np.int8)]
 
@@ -62,6 +69,11 @@ class Chooser:
             chosen = _slopes(node, low, high, point)
         self.given.append(chosen)
         return chosen
+
+    def pause(self) -> None:
+        """Give up when it is too late."""
+        if time.monotonic() > self.until:
+            raise _TooLate
 
     def levels(self, start: Array, value: ValueOf) -> Levels:
         """The best of a few, row by row; none where nothing beats the lines."""
@@ -100,7 +112,8 @@ class Proofs:
 
     Attributes
     ----------
-    budget : seconds after which no other radius is tried for a sample.
+    budget : seconds after which no other radius is tried for a sample; a proof that takes many
+        times as long is given up, and the sample gets no file.
     refused : why the checker cannot read the model, if it cannot.
     """
 
@@ -222,8 +235,11 @@ def _search(checker: Checker, claim: Certificate, x: Array, budget: float) -> Ce
     best, radius, least, most = None, claim.radius, 0.0, math.inf
     start, last, power = time.monotonic(), None, POWER
     for _ in range(TRIES):
-        chooser = Chooser()
-        proved = checker.prove(replace(claim, radius=radius * SPARE), x, chooser)
+        chooser = Chooser(start + PATIENCE * max(budget, LEAST_BUDGET))
+        try:
+            proved = checker.prove(replace(claim, radius=radius * SPARE), x, chooser)
+        except _TooLate:
+            break
         with np.errstate(all="ignore"):
             share = float(np.min(proved.base / proved.slope)) / radius
         if proved.holds:

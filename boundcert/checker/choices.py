@@ -27,6 +27,10 @@ class Choices(Protocol):
         """Of lines below and above (n,) over [low, high]; None for the usual ones."""
         ...
 
+    def pause(self) -> None:
+        """Called now and then: who writes a certificate may give up by raising something."""
+        ...
+
     def levels(self, start: Array, value: ValueOf) -> Levels:
         """Levels (R,) of multipliers for rows, whose bounds at the point ``value`` tells.
 

@@ -209,6 +209,7 @@ class Proof:
         known |= wanted
         low, high = self.low[k].copy(), self.high[k].copy()
         for block in self._blocks(k, index):
+            self.choices.pause()
             s, j = side[block], index[block]
             base, slope = self._bounds(k, self._units(k, j, np.where(s == 0, 1.0, -1.0)))
             bound = base - self.ball.radius * slope
@@ -301,6 +302,7 @@ class Proof:
             return (math.inf,) * len(weights)
         order, found = np.empty(0, dtype=np.int64), []
         for block in self._blocks(k, entries):
+            self.choices.pause()
             found.append(self._carry(k, self._units(k, entries[block], 1.0), about=True))
             order = np.concatenate((order, block))
         if not found:

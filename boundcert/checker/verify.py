@@ -124,6 +124,9 @@ class Replay:
             raise NotUnderstood(f"{len(slopes[0])} slopes for {node.n} lines")
         return slopes
 
+    def pause(self) -> None:
+        """A check takes the time that it takes."""
+
     def levels(self, start: Array, value: ValueOf) -> Levels:
         """See :class:`boundcert.checker.choices.Choices`."""
         found = self._levels[self._used : self._used + len(start)]

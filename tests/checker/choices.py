@@ -24,6 +24,9 @@ class Choices:
         below, above = 0.5 + spread * self.rng.standard_normal((2, node.n))
         return below, above
 
+    def pause(self) -> None:
+        pass
+
     def levels(self, start: np.ndarray, value: Callable[[Levels], np.ndarray]) -> Levels:
         first = np.clip(np.nan_to_num(start, nan=0.0), -100, 100).round()
         tried = first + self.rng.integers(-9, 5, len(start))

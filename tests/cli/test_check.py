@@ -127,3 +127,14 @@ def test_a_run_that_was_broken_off_goes_on(call: Call, files: Files, tmp_path: P
     assert call(*base, "--resume").code == 0
     assert len(list(folder.iterdir())) == 10
     assert "10 of 10" in call("check", folder, files.model, "--data", files.data).out
+
+
+def test_a_proof_that_takes_too_long_is_given_up(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("boundcert.proofs.PATIENCE", 0.0)
+    folder = tmp_path / "c"
+    certify = ("certify", "--method", "walk", "--attack", "none", "--samples", 1)
+    found = call(*certify, "--certificates", folder)
+    assert found.code == 0 and "0 of 1 lower bounds have a certificate file" in found.out
+    assert not list(folder.iterdir())
