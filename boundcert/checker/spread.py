@@ -103,7 +103,8 @@ def bends_of(node: Bend, low: Array, high: Array, point: Array) -> tuple[Bends, 
     share = np.clip(np.nan_to_num(share, nan=1.0), 0.0, 1.0)
     far = own + share * (other - own)
     slack = 16 * UNIT * (np.abs(own) + np.abs(other))
-    middle = np.where(crossed, 0.5 * own + 0.5 * far, np.where(low >= 0, right, left))
+    alone = np.where(np.minimum(low, point) >= 0, right, left)
+    middle = np.where(crossed, 0.5 * own + 0.5 * far, alone)
     half = 0.5 * np.abs(far - own) + slack
     at = np.nonzero(crossed)[0]
     parts = (left, right, low, high, point, middle, half)
