@@ -55,20 +55,21 @@ class Tied:
         """Some of them."""
         return Tied(*(part[some] for part in vars(self).values()))
 
-    def floors(self, a: Array, lam: Array) -> tuple[Array, Array]:
-        """The terms (R, W) of the sum for a = |c| and λ (R, 1), and what rounding may cost them.
+    def floors(self, a: Array, lam: Array) -> Array:
+        """The terms (R, W) of the sum for a = |c| and λ (R, 1), rounded down.
 
         A computed vertex of a parabola is off by no more than its slope there, a rounding error,
-        may cost. A gap that outweighs the moves leaves a term at 0.
+        may cost. A gap that outweighs the moves by far leaves a term at 0.
         """
         least = np.full(a.shape, np.inf)
         for gap, low, high in zip(self.gap.T, self.low.T, self.high.T):
             at = np.clip(a / lam, low, high)
             least = np.minimum(least, a * gap + (0.5 * lam * at * at - a * at))
         at = np.clip(-a / lam, self.own_low, self.own_high)
-        found = np.minimum(0.0, least + (0.5 * lam * at * at + a * at))
-        cost = np.where(found < 0, 4 * a * self.far + 2 * lam * self.far**2, 0.0)
-        return np.where(np.isnan(found), -np.inf, found), cost * gamma(32)
+        cost = (4 * a * self.far + 2 * lam * self.far**2) * gamma(32)
+        # paid before the cut at 0, which may be a sum below 0 that was rounded up
+        found = np.minimum(0.0, least + (0.5 * lam * at * at + a * at) - cost)
+        return np.where(np.isnan(found), -np.inf, found)
 
 
 def tied(node: Maximum, low: Array, high: Array, point: Array) -> Tied:
@@ -123,10 +124,10 @@ def by_multipliers(
     plain = c * height
 
     def bound(which: NDArray[np.int64], lam: Array) -> tuple[NDArray[np.bool_], Array]:
-        found, cost = ties.floors(-c[which], lam[:, None])
+        found = ties.floors(-c[which], lam[:, None])
         taken = found > plain[which]
-        total = np.where(taken, found - cost, 0.0).sum(axis=1)
-        spent = np.where(taken, np.abs(found) + cost, 0.0).sum(axis=1) * gamma(c.shape[1] + 16)
+        total = np.where(taken, found, 0.0).sum(axis=1)
+        spent = np.abs(total) * gamma(c.shape[1] + 16)
         return taken, total - spent - 0.5 * lam * square * (1 + 8 * UNIT)
 
     def value(levels: Levels) -> Array:
