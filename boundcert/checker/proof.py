@@ -301,6 +301,7 @@ class Proof:
         if self._products(k, len(entries)) > spread.MOST:
             return (math.inf,) * len(weights)
         order, found = np.empty(0, dtype=np.int64), []
+        # rows come in the order of blocks, and so must weights
         for block in self._blocks(k, entries):
             self.choices.pause()
             found.append(self._carry(k, self._units(k, entries[block], 1.0), about=True))
@@ -322,9 +323,9 @@ class Proof:
                 met = [part.met.get(j, zero) for part in found]
                 parts.append((np.concatenate(met), source.size))
         return tuple(
-            norm_bound(parts, w[order])
+            norm_bound(parts, w)
             + float(np.linalg.norm(w * rest)) * (1 + gamma(len(w) + 16)) * (1 + 8 * UNIT)
-            for w in weights
+            for w in (weight[order] for weight in weights)
         )
 
     def _products(self, k: int, count: int) -> int:
