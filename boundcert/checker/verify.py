@@ -68,7 +68,9 @@ class Checker:
         graph, runs = self.graph(claim.reading, claim.norm)
         if not claim.label < graph.nodes[-1].n:
             raise NotUnderstood(f"the model has no class {claim.label}")
-        p, deployed, flat = NORMS[claim.norm], claim.semantics == "deployed", x.ravel()
+        p, deployed = NORMS[claim.norm], claim.semantics == "deployed"
+        # NumPy would compute with a float32 sample in float32
+        flat = np.asarray(x, dtype=np.float64).ravel()
         radius, clip = claim.radius, claim.clip
         if deployed:
             # a perturbed sample is rounded to the model's type: by u|x′| and τ an entry

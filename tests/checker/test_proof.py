@@ -25,6 +25,7 @@ from boundcert.checker.ball import Ball
 from boundcert.checker.certificate import NORMS
 from boundcert.checker.proof import Proof
 from boundcert.checker.runtime import runs_of
+from boundcert.proofs import Chooser
 from examples import examples
 
 F = np.float32
@@ -167,3 +168,46 @@ def test_false_claims_are_refused(name: str) -> None:
             assert checker.check(some, x) is not None
         except NotUnderstood as error:
             assert "slopes are missing" in str(error)
+
+
+def test_a_sample_of_float32_is_not_computed_with_in_float32() -> None:
+    """5e-10 − relu(−x): at −1e-9, which float32 does not tell from 0, it is below 0."""
+    nodes = [node("Neg", "x", "h"), node("Relu", "h", "r"), node("Gemm", "r w t")]
+    stored = {"w": np.array([[-1, 0]], dtype=F), "t": np.array([5e-10, 0], dtype=F)}
+    checker, x = Checker(model(nodes, [1, 1], stored).SerializeToString()), np.ones((1, 1), dtype=F)
+    claim = dataclasses.replace(claim_of(checker, x, "linf", "exact", None), slopes=(None,))
+    for radius, holds in ((1.0, True), (1 + 1e-9, False)):
+        claim = dataclasses.replace(claim, radius=radius)
+        assert (checker.check(claim, x) is None) == holds
+
+
+def test_errors_of_many_channels_meet_the_weights_of_their_own_entries() -> None:
+    """c − Σ relu(|h|/2 − t) of a channel that errs a lot, beside three that bend and hardly err."""
+    n, weight = 8, np.zeros((4, 2, 1, 1), dtype=F)
+    weight[0, :, 0, 0], weight[1:, 0] = (100, -100), 1e-3
+    stored = {
+        "w": weight,
+        "b": np.array([0] + 3 * [2e-9 - 1e-3], dtype=F),
+        "half": np.array(0.5, dtype=F),
+        "s": np.eye(4 * n, n, dtype=F),
+        "u": np.full(n, -2e-6, dtype=F),
+        "v": np.array([[-1, 0]] * n, dtype=F),
+        "t": np.array([2.5e-3, 0], dtype=F),
+    }
+    nodes = [
+        node("Conv", "x w b", "h"),
+        node("Relu", "h", "r"),
+        node("Mul", "h half", "m"),
+        node("Sub", "r m", "d"),
+        node("Flatten", "d", "f"),
+        node("Gemm", "f s u", "a"),
+        node("Relu", "a", "q"),
+        node("Gemm", "q v t"),
+    ]
+    graph = graph_of(model(nodes, [1, 2, 1, n], stored))
+    ball = Ball(np.ones(2 * n), 2.0, 1e-9)
+    proof = Proof(graph, runs_of(graph, 2.0), ball, True, Chooser(), True)
+    assert_holds(proof, 0, 0)
+    base, _ = proof.margins(0)
+    wrong = values(graph, ball.x, {1: proof.error[1]})[-1]
+    assert base[0] <= wrong[0] - wrong[1] < 0
