@@ -16,6 +16,8 @@ UNIT = 2.0**-53
 INF = math.inf
 #: Covers what underflow may cost any sum that fits into memory, of numbers up to 1.
 UNDER = 1e-300
+#: More than a few operations on subnormal numbers lose.
+LEAST = 16 * math.ulp(0.0)
 
 
 def gamma(terms: float) -> float:
@@ -153,8 +155,8 @@ def floor(
         else:
             found = np.minimum(*(h - e for h, e in (at(left), at(right))))
         least = np.where(inside, np.minimum(least, found), least)
-    # nan anywhere is no bound
-    return np.where(np.isfinite(least), least, -INF)
+    # nan anywhere is no bound; subnormal numbers are rounded by what they are made of
+    return np.where(np.isfinite(least), least - LEAST, -INF)
 
 
 def _tangent_point(

@@ -24,15 +24,13 @@ from numpy.typing import NDArray
 from boundcert.checker import pools, spread
 from boundcert.checker.ball import Ball
 from boundcert.checker.choices import Choices
-from boundcert.checker.curves import CURVES, UNDER, UNIT, floor, gamma
+from boundcert.checker.curves import CURVES, LEAST, UNDER, UNIT, floor, gamma
 from boundcert.checker.lines import Lines, maximum_lines, usual_slopes, windows
 from boundcert.checker.maps import Array, Pick
 from boundcert.checker.nodes import Affine, Bend, Graph, Input, Maximum
 from boundcert.checker.runtime import Runs, runtime_error
 from boundcert.checker.spread import Bends, Source, bends_of, norm_bound, two_pieces
 
-#: More than halving two subnormal numbers loses.
-LEAST = 4 * math.ulp(0.0)
 #: Numbers that the rows of one block may take at one node.
 BLOCK = 4_000_000
 
@@ -325,6 +323,7 @@ class Proof:
         return tuple(
             norm_bound(parts, w)
             + float(np.linalg.norm(w * rest)) * (1 + gamma(len(w) + 16)) * (1 + 8 * UNIT)
+            + UNDER**0.5
             for w in (weight[order] for weight in weights)
         )
 

@@ -124,7 +124,7 @@ def norm_bound(parts: list[tuple[Array, float]], weight: Array) -> float:
     if len(scaled) == 1 and len(weight) > scaled[0].shape[1]:
         scaled = [scaled[0].T]  # of the same 2-norm
     grams = [x @ x.T for x in scaled]
-    sizes = [math.sqrt(_estimate(gram)) for gram in grams]
+    sizes = [math.sqrt(max(_estimate(gram), 0.0)) for gram in grams]
     whole = sum(sizes)
     if not math.isfinite(whole):
         return math.inf
@@ -134,7 +134,7 @@ def norm_bound(parts: list[tuple[Array, float]], weight: Array) -> float:
     trace = sum(float((x * x).sum()) / share for x, share in zip(scaled, shares))
     terms, count = max(x.shape[1] for x in scaled) + len(scaled) + 32, len(scaled[0])
     trace *= 1 + gamma(terms + count)
-    bound, about = trace, _estimate(np.asarray(total))
+    bound, about = trace, max(_estimate(np.asarray(total)), 0.0)
     for step in (1e-4, 1e-3, 4e-3, 2e-2, 0.1):
         level = about * (1 + step)
         try:
