@@ -41,8 +41,6 @@ TRIES, NEAR = 12, 0.997
 #: log(reach/ε) falls about so fast with log ε; how far back where there is no reach; the share of
 #: an estimated root to try, so that the proof holds.
 POWER, BACK, AIMED = 3.7, 0.75, 0.9995
-
-
 #: Levels that are tried: about where a ball's multiplier is, then about the best of those.
 COARSE = (-12, -8, -4, 0, 4)
 LEVELS = (*COARSE, 2, -2, 1, -1)
@@ -238,7 +236,7 @@ def _search(checker: Checker, claim: Certificate, x: Array, budget: float) -> Ce
         chooser = Chooser(start + PATIENCE * max(budget, LEAST_BUDGET))
         try:
             proved = checker.prove(replace(claim, radius=radius * SPARE), x, chooser)
-        except _TooLate:
+        except (_TooLate, MemoryError):
             break
         with np.errstate(all="ignore"):
             share = float(np.min(proved.base / proved.slope)) / radius

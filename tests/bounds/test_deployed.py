@@ -20,7 +20,7 @@ from boundcert.bounds.propagate import Evaluation
 from boundcert.bounds.relax import RELAX, Ladder
 from boundcert.bounds.walk import Walk
 from boundcert.clip import Clip
-from boundcert.layers.arithmetic import FLOAT32, Arithmetic
+from boundcert.layers.arithmetic import FLOAT32, FLOAT64, Arithmetic
 from boundcert.layers.relaxation import Box
 from boundcert.network.graph import Network
 from boundcert.norms import Norm
@@ -135,6 +135,20 @@ def test_rounding_a_perturbed_sample_stays_within_what_was_proved(seed, norm, sc
         for read in (point.float().double(), torch.where(point.abs() < 2.0**-126, 0.0, point)):
             apart = norm.of_rows(read - x)
             assert bool(((apart <= proved) | (radius == 0)).all())
+
+
+@pytest.mark.parametrize("norm", list(Norm))
+@pytest.mark.parametrize("seed", [17, 32])
+def test_the_input_moves_no_further_than_errors_are_known(seed: int, norm: Norm) -> None:
+    """Where the second walk's search comes out above the first one's."""
+    network = random_network(seed)
+    random = torch.Generator().manual_seed(seed)
+    x = torch.randn(4, *network.input_shape, generator=random, dtype=torch.float64)
+    with torch.no_grad():
+        evaluation = Evaluation(network, network.run(x))
+        bounds = Walk(network, norm, FLOAT64)(evaluation, classes(network, x))
+    assert bool((bounds.radius > 0).any())
+    assert bool(((bounds.kappa[:, 0] <= bounds.radius) | (bounds.radius == 0)).all())
 
 
 @settings(max_examples=examples(60), deadline=None)
