@@ -68,7 +68,7 @@ def _slope_range(kind, order, z, reach, a, b, critical):
     for m in range(critical.shape[0]):
         if low_end <= critical[m, 1] and high_end >= critical[m, 0]:
             low, high = min(low, critical[m, 2]), max(high, critical[m, 2])
-    noise = scalar.slope_noise(kind)
+    noise = scalar.slope_noise(kind, a)
     return low - (16 * EPS * abs(low) + noise), high + (16 * EPS * abs(high) + noise)
 
 

@@ -90,7 +90,7 @@ def activation_slopes(
         met = (low_end <= hi) & (high_end >= lo)
         low = np.where(met, np.minimum(low, value), low)
         high = np.where(met, np.maximum(high, value), high)
-    noise = scalar.slope_noise(kind)
+    noise = scalar.slope_noise(kind, a[0])
     low = low - (16 * EPS * np.abs(low) + noise)
     high = high + (16 * EPS * np.abs(high) + noise)
     return np.where(broken, -np.inf, low), np.where(broken, np.inf, high)

@@ -17,12 +17,9 @@ RELU, LEAKY, ELU, SELU, CELU, SIGMOID, HARD_SIGMOID, TANH = range(8)
 SOFTPLUS, SOFTSIGN, GELU, GELU_TANH, CLIP, ABS, POW, ERF, EXP, HARD_SWISH, RECIPROCAL, LOG = range(
     8, 20
 )
+SWISH, MISH = 20, 21
 
-SQRT_2 = math.sqrt(2.0)
-INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
 TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
-SQRT_2_OVER_PI = math.sqrt(2.0 / math.pi)
-GELU_CUBIC = 0.044715
 
 
 @register_jitable
@@ -43,6 +40,20 @@ def logistic_slope(x: float) -> float:
 def tanh_slope(x: float) -> float:
     """Derivative of tanh, sech², without cancellation."""
     return 4.0 * logistic_slope(2.0 * x)
+
+
+@register_jitable
+def mish_parts(x: float) -> tuple[float, float]:
+    """tanh(softplus(x)) and its derivative, without cancellation.
+
+    With e = eˣ they are n/(n + 2), n = e² + 2e, and 4e(1 + e)/(n + 2)².
+    """
+    w = math.exp(-abs(x))
+    if x > 0.0:
+        whole = 1.0 + 2.0 * w + 2.0 * w * w
+        return (1.0 + 2.0 * w) / whole, 4.0 * w * w * (1.0 + w) / (whole * whole)
+    n = w * w + 2.0 * w
+    return n / (n + 2.0), 4.0 * w * (1.0 + w) / ((n + 2.0) * (n + 2.0))
 
 
 @register_jitable
@@ -84,13 +95,13 @@ def slope(kind: int, x: float, a: float, b: float) -> float:
     if kind == SOFTSIGN:
         return 1.0 / ((1.0 + abs(x)) * (1.0 + abs(x)))
     if kind == GELU:
-        cdf = 0.5 * math.erfc(-x / SQRT_2)
-        return cdf + x * INV_SQRT_2PI * math.exp(-0.5 * min(x * x, 2000.0))
+        t = a * x
+        return 0.5 * math.erfc(-t) + 0.5 * TWO_OVER_SQRT_PI * t * math.exp(-min(t * t, 1000.0))
     if kind == GELU_TANH:
         if abs(x) > 1e3:
             return 1.0 if x > 0 else 0.0
-        t = SQRT_2_OVER_PI * (x + GELU_CUBIC * x * x * x)
-        dt = SQRT_2_OVER_PI * (1.0 + 3.0 * GELU_CUBIC * x * x)
+        t = a * (x + b * x * x * x)
+        dt = a * (1.0 + 3.0 * b * x * x)
         return sigmoid(2.0 * t) + 0.5 * x * tanh_slope(t) * dt
     if kind == CLIP:
         return 1.0 if a < x < b else 0.0
@@ -108,17 +119,25 @@ def slope(kind: int, x: float, a: float, b: float) -> float:
         return -power(x, -2.0)
     if kind == LOG:
         return 1.0 / x if x > 0.0 else math.inf
+    if kind == SWISH:
+        return sigmoid(a * x) + a * x * logistic_slope(a * x)
+    if kind == MISH:
+        part, steep = mish_parts(x)
+        return part + x * steep
     return math.nan
 
 
 @register_jitable
-def slope_noise(kind: int) -> float:
+def slope_noise(kind: int, a: float) -> float:
     """How far off a computed derivative, of either order, may be beside a relative 16·2⁻⁵².
 
     Where summands of about 1 cancel, or the exponential of a rounded square is taken, by up to
-    18·2⁻⁵²: an exponent of x² is off by x²·2⁻⁵³, and x²·exp(−x²/2) ≤ 1.
+    18·2⁻⁵²: an exponent of x² is off by x²·2⁻⁵³, and x²·exp(−x²/2) ≤ 1. What a rounded a·x makes
+    of functions of that is likewise bounded; second derivatives are in proportion to a.
     """
-    return 4e-15 if kind in (GELU, GELU_TANH, ERF, HARD_SWISH) else 0.0
+    if kind in (GELU, GELU_TANH, SWISH):
+        return 4e-15 * max(a, 1.0)
+    return 4e-15 if kind in (ERF, HARD_SWISH, MISH) else 0.0
 
 
 @register_jitable
@@ -131,7 +150,10 @@ def curvature(kind: int, x: float, a: float, b: float) -> float:
     if kind == SOFTPLUS:
         return logistic_slope(x)
     if kind == GELU:
-        return INV_SQRT_2PI * math.exp(-0.5 * min(x * x, 2000.0)) * (2.0 - x * x)
+        t = min(a * x * (a * x), 1000.0)
+        return a * TWO_OVER_SQRT_PI * math.exp(-t) * (1.0 - t)
     if kind == ERF:
         return -2.0 * x * TWO_OVER_SQRT_PI * math.exp(-min(x * x, 2000.0))
+    if kind == SWISH:
+        return a * logistic_slope(a * x) * (2.0 - a * x * math.tanh(0.5 * a * x))
     return math.nan

@@ -62,11 +62,11 @@ def value(kind: int, x: float, a: float, b: float) -> float:
     if kind == scalar.SOFTSIGN:
         return x / (1.0 + abs(x))
     if kind == scalar.GELU:
-        return 0.5 * x * math.erfc(-x / scalar.SQRT_2)
+        return 0.5 * x * math.erfc(-a * x)
     if kind == scalar.GELU_TANH:
         if abs(x) > 1e3:
             return max(x, 0.0)
-        t = scalar.SQRT_2_OVER_PI * (x + scalar.GELU_CUBIC * x * x * x)
+        t = a * (x + b * x * x * x)
         return x * scalar.sigmoid(2.0 * t)
     if kind == scalar.CLIP:
         return min(max(x, a), b)
@@ -84,6 +84,10 @@ def value(kind: int, x: float, a: float, b: float) -> float:
         return 1.0 / x if x != 0.0 else math.inf
     if kind == scalar.LOG:
         return math.log(x) if x > 0.0 else (-math.inf if x == 0.0 else math.nan)
+    if kind == scalar.SWISH:
+        return x * scalar.sigmoid(a * x)
+    if kind == scalar.MISH:
+        return x * scalar.mish_parts(x)[0]
     return math.nan
 
 
@@ -93,13 +97,16 @@ def value_error(kind: int, x: float, v: float, a: float, b: float) -> float:
 
     With 4 ulp (8u, u = 2⁻⁵³) a library call: sigmoid 14u|v|, softplus 17u|v|, the exponential
     linear units 11u|v| (the condition number of expm1 below 0 is at most 1), the others less.
-    GELU: the rounding of the argument moves erfc by u absolutely, so 16u|x| covers; its tanh
-    twin likewise, y·e⁻ʸ being bounded: 18u|x|. HardSwish 3u|x|; HardSigmoid 3u(|ax| + |b|).
+    GELU: the rounding of the argument, and of a, moves erfc by u absolutely, so 16u|x| covers; its
+    tanh twin likewise, y·e⁻ʸ being bounded: 20u|x|; Swish 14u|v| + u|x|. Mish 31u|v|. HardSwish
+    3u|x|; HardSigmoid 3u(|ax| + |b|).
     """
     size = abs(v)
     if kind == scalar.RELU or kind == scalar.ABS or kind == scalar.CLIP:
         return 0.0
-    if kind == scalar.GELU or kind == scalar.GELU_TANH or kind == scalar.HARD_SWISH:
+    if kind == scalar.GELU or kind == scalar.GELU_TANH or kind == scalar.SWISH:
+        size += abs(x)
+    if kind == scalar.HARD_SWISH:
         size += abs(x)
     if kind == scalar.HARD_SIGMOID:
         size = abs(a * x) + abs(b)
@@ -111,12 +118,15 @@ def slope_error(kind: int, x: float, m: float, a: float, b: float) -> float:
     """Bound on the error of ``m = inner_slope(kind, x, a, b)``.
 
     Relative (at most 22u, tanh) but for functions of a rounded exponent, whose relative error
-    grows with it while y·e⁻ʸ ≤ 0.37 keeps the absolute one below 46u. Pow: the rounding of
+    grows with it while y·e⁻ʸ ≤ 0.37 keeps the absolute one below 46u. Swish and Mish are sums of
+    two terms of up to 1.3, each off by at most 25u of it. Pow: the rounding of
     a − 1 moves the result by u·|a − 1|·|log x|. HardSigmoid near a kink: either slope is one
     of the linear functions it is the maximum of, so an error of side costs nothing.
     """
     size = abs(m)
     if kind == scalar.GELU or kind == scalar.GELU_TANH or kind == scalar.ERF or kind == scalar.CELU:
+        size += 1.0
+    if kind == scalar.SWISH or kind == scalar.MISH:
         size += 1.0
     if kind == scalar.POW and x != 0.0:
         size *= 1.0 + abs(a - 1.0) * abs(math.log(abs(x)))

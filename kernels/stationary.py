@@ -13,6 +13,8 @@ from numba.extending import register_jitable
 from . import scalar
 
 EPS = 2.0**-52
+#: Where x·tanh(x/2) = 2: there the slope of x·sigmoid(x) turns, to 2⁻⁵⁰.
+SWISH_BEND = 2.3993572805154677
 
 
 @register_jitable
@@ -49,16 +51,18 @@ def _power(s: float, right: bool, a: float) -> float:
 
 
 @register_jitable
-def _gelu(s: float) -> float:
-    """Newton's method from a sine, between the inflections ±√2; nan too near to them."""
-    x = scalar.SQRT_2 * math.asin(min(max((s - 0.5) / 0.629, -1.0), 1.0)) / (0.5 * math.pi)
+def _gated(kind: int, s: float, bend: float, steepest: float, a: float) -> float:
+    """Newton's method from a sine, between the inflections ±``bend``; nan too near to them.
+
+    Slopes are ½ ± ``steepest`` there.
+    """
+    x = bend * math.asin(min(max((s - 0.5) / steepest, -1.0), 1.0)) / (0.5 * math.pi)
     for _ in range(4):
-        cdf = 0.5 * math.erfc(-x / scalar.SQRT_2)
-        density = scalar.INV_SQRT_2PI * math.exp(-0.5 * x * x)
-        bend = density * (2.0 - x * x)
-        if not abs(bend) > 1e-3:
+        bent = scalar.curvature(kind, x, a, 0.0)
+        if not abs(bent) > 1e-3 * a:
             return math.nan
-        x = min(max(x - (cdf + x * density - s) / bend, -1.5), 1.5)
+        ahead = x - (scalar.slope(kind, x, a, 0.0) - s) / bent
+        x = min(max(ahead, -1.06 * bend), 1.06 * bend)
     return x
 
 
@@ -99,16 +103,19 @@ def point_of_slope(kind: int, s: float, low: float, high: float, a: float, b: fl
     if kind == scalar.POW and a != 0.0 and a != 1.0:
         # an even power is one piece: its slope has the sign of x
         return _power(s, s / a > 0.0 if low < 0.0 < high else right, a)
-    if kind == scalar.GELU and abs(low + high) < 2.0 * scalar.SQRT_2:
-        return _gelu(s)
+    if kind == scalar.GELU and abs(low + high) < 2.0 / a:
+        return _gated(kind, s, 1.0 / a, 0.629, a)
+    if kind == scalar.SWISH and abs(low + high) < 2.0 * SWISH_BEND / a:
+        return _gated(kind, s, SWISH_BEND / a, 0.6, a)
     return math.nan
 
 
 @register_jitable
 def _noise(kind: int) -> float:
     """Absolute error of slopes that have one; nothing is gained by a zero more exact than that."""
-    rounded = kind == scalar.GELU or kind == scalar.GELU_TANH
-    return 4 * EPS if rounded or kind == scalar.ERF or kind == scalar.CELU else 0.0
+    gated = kind == scalar.GELU or kind == scalar.GELU_TANH
+    gated = gated or kind == scalar.SWISH or kind == scalar.MISH
+    return 4 * EPS if gated or kind == scalar.ERF or kind == scalar.CELU else 0.0
 
 
 @register_jitable

@@ -5,21 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from exact_cases import PARAMETERS
 from kernel_cases import NORMS, Array, Case, spoilt
 
 from boundcert.layers.activation_table import ACTIVATIONS
 
-PARAMETERS = {
-    "LeakyRelu": (0.3, 0.0),
-    "PRelu": (-1.5, 0.0),
-    "Elu": (1.3, 0.0),
-    "Selu": (1.6732632, 1.0507010),
-    "Celu": (0.7, 0.0),
-    "HardSigmoid": (0.2, 0.5),
-    "Clip": (-0.4, 0.9),
-    "Pow": (3.0, 0.0),
-    "Sqrt": (0.5, 0.0),
-}
 POSITIVE = ("Sqrt", "Log", "Reciprocal")
 
 
@@ -43,7 +33,7 @@ def activation_cases(kind: str, seed: int) -> Iterator[Case]:
     if seed % 3 == 1:
         z[0, 0], z[1, 1] = np.nan, np.inf
     zones = np.array(rule.zones(first, second), dtype=float).reshape(-1, 3)
-    bends = np.array(rule.bends, dtype=float).reshape(-1, 3)
+    bends = np.array(rule.bends(first, second), dtype=float).reshape(-1, 3)
     common = (z, unit, scale, offset, a, b)
     yield "activation_slopes", (rule.code, 1, *common, zones)
     if rule.smooth:

@@ -10,13 +10,30 @@ from boundcert.kernels import backend
 from hypothesis import strategies as st
 from mpmath import mpf
 
+from boundcert.layers.activation_gated import GELU, GELU_TANH
 from boundcert.layers.activation_table import ACTIVATIONS
 
 CPU, REFERENCE = backend("cpu"), backend("reference")
 seeds = st.integers(0, 2**32 - 1)
-DEFAULT = {"LeakyRelu": 0.3, "PRelu": -1.5, "Elu": 1.3, "Celu": 0.7, "Sqrt": 0.5, "Pow": 3.0}
-PAIRS = {"HardSigmoid": (0.2, 0.5), "Clip": (-0.4, 0.9), "Selu": (1.6732632, 1.0507010)}
-CASES = [(k, *PAIRS.get(k, (DEFAULT.get(k, 0.0), 0.0))) for k in ACTIVATIONS] + [
+#: Of activations that have some.
+PARAMETERS = {
+    "LeakyRelu": (0.3, 0.0),
+    "PRelu": (-1.5, 0.0),
+    "Elu": (1.3, 0.0),
+    "Selu": (1.6732632, 1.0507010),
+    "Celu": (0.7, 0.0),
+    "HardSigmoid": (0.2, 0.5),
+    "Clip": (-0.4, 0.9),
+    "Pow": (3.0, 0.0),
+    "Sqrt": (0.5, 0.0),
+    "Gelu": (GELU, 0.0),
+    "GeluTanh": GELU_TANH,
+    "Swish": (1.0, 0.0),
+}
+CASES = [(k, *PARAMETERS.get(k, (0.0, 0.0))) for k in ACTIVATIONS] + [
+    *(("Swish", a, 0.0) for a in (1.702, 0.01, 300.0)),
+    *(("Gelu", a, 0.0) for a in (float(np.float32(0.70710678)), 3.0)),
+    ("GeluTanh", float(np.float32(0.79788456)), float(np.float32(0.044715))),
     *(("Pow", e, 0.0) for e in (0.0, 1.0, 2.0, 4.0, 7.0, -1.0, -2.0, 0.3, 1.5, -0.5)),
     *(("PRelu", a, 0.0) for a in (0.0, 1.0, 2.5)),
     *(("Elu", a, 0.0) for a in (-0.8, 1.0)),
@@ -31,9 +48,9 @@ def truth(name: str, x: mpf, a: float, b: float) -> mpf:
     x, a, b = mpf(x), mpf(a), mpf(b)
     name = {"PRelu": "LeakyRelu", "Sqrt": "Pow"}.get(name, name)
     if name == "Gelu":
-        return x * mpmath.erfc(-x / mpmath.sqrt(2)) / 2
+        return x * mpmath.erfc(-a * x) / 2
     if name == "GeluTanh":
-        t = mpmath.sqrt(2 / mpmath.pi) * (x + mpf("0.044715") * x**3)
+        t = a * (x + b * x**3)
         return x / (1 + mpmath.exp(-2 * t))
     return {
         "Relu": lambda: max(x, mpf(0)),
@@ -52,6 +69,8 @@ def truth(name: str, x: mpf, a: float, b: float) -> mpf:
         "Erf": lambda: mpmath.erf(x),
         "Exp": lambda: mpmath.exp(x),
         "HardSwish": lambda: x * min(max(x / 6 + mpf(1) / 2, mpf(0)), mpf(1)),
+        "Swish": lambda: x / (1 + mpmath.exp(-a * x)),
+        "Mish": lambda: x * mpmath.tanh(mpmath.log1p(mpmath.exp(x))),
         "Reciprocal": lambda: 1 / x,
         "Log": lambda: mpmath.log(x),
     }[name]()

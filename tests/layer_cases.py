@@ -171,6 +171,8 @@ NONLINEAR = [
     Case("hard_swish", "HardSwish", _plain()),
     Case("gelu", "Gelu", _plain()),
     Case("gelu_tanh", "Gelu", _plain(approximate="tanh")),
+    Case("swish", "Swish", _plain(alpha=0.6), opset=24),
+    Case("mish", "Mish", _plain()),
     Case("clip", "Clip", lambda r: ([IMAGE, np.array(-0.3), np.array(0.6)], {})),
     Case("clip_above", "Clip", lambda r: ([IMAGE, None, np.array(0.6)], {})),
     Case("square", "Pow", lambda r: ([IMAGE, np.array(2.0)], {})),

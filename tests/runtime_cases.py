@@ -107,7 +107,7 @@ def _model(case: Case, operands: list, attributes: dict) -> onnx.ModelProto:
             constants.append(numpy_helper.from_array(value, name))
     result = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None] * len(out))
     graph = helper.make_graph([node], "case", inputs, [result], constants)
-    opset = 20 if case.op == "Gelu" else case.opset
+    opset = max(20, case.opset) if case.op == "Gelu" else case.opset
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
     model.ir_version = 9
     return model

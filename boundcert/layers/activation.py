@@ -99,11 +99,9 @@ class Elementwise(Layer):
         return self.cached(("zones", order), lambda: self._make_zones(order))
 
     def _make_zones(self, order: int) -> np.ndarray:
-        if order == 2:
-            rows = self.rule.bends
-        else:
-            rows = self.rule.zones(float(self.a.reshape(-1)[0]), float(self.b.reshape(-1)[0]))
-        return np.array(rows, dtype=np.float64).reshape(-1, 3)
+        rows = self.rule.bends if order == 2 else self.rule.zones
+        zones = rows(float(self.a.reshape(-1)[0]), float(self.b.reshape(-1)[0]))
+        return np.array(zones, dtype=np.float64).reshape(-1, 3)
 
     def slopes(
         self, z: torch.Tensor, reach: Reach, order: int = 1

@@ -67,6 +67,23 @@ def within(
     return rule
 
 
+def gated(operand: float, output: float) -> Accuracy:
+    """:func:`within` of x·h(x), also where it is written out as factors, in whatever order.
+
+    Those may be up to four times as large as the operand, and lose 64 tiny: each of up to five
+    products loses tiny, of which later factors make up to eight times as much
+    (:mod:`boundcert.network.gates`).
+    """
+    plain = within(operand, output)
+
+    def rule(arithmetic: Arithmetic, use: Use) -> torch.Tensor | None:
+        error = plain(arithmetic, use)
+        assert error is not None
+        return settled(arithmetic, error + 64 * arithmetic.tiny, 4 * use.box.magnitude)
+
+    return rule
+
+
 def exact(arithmetic: Arithmetic, use: Use) -> None:
     """Picks one of the operand, its negative and 0."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -19,45 +18,9 @@ import torch.nn.functional as F
 
 from boundcert.kernels import scalar
 from boundcert.layers import activation_accuracy as accuracy
+from boundcert.layers.activation_gated import GATED
+from boundcert.layers.activation_record import Activation, Parameters, Piece, Zone, at
 from boundcert.layers.base import NodeSpec, Unsupported
-
-Zone = tuple[float, float, float]
-Piece = tuple[float, float, int]
-Parameters = tuple[float, float]
-
-
-def at(point: float, value: float) -> Zone:
-    """A zone that is one point."""
-    return (point, point, value)
-
-
-@dataclass(frozen=True)
-class Activation:
-    """What is known of one activation.
-
-    Attributes
-    ----------
-    code : its code in :mod:`kernels.scalar`.
-    accuracy : what a runtime's result may be off by (:mod:`activation_accuracy`).
-    function : (x, a, b) → g(x), differentiable, accurate to 16 ulp of |x| + |g(x)|.
-    parameters : reads (a, b) from the node.
-    zones : critical zones of g' for given parameters.
-    smooth : True where g″ exists and is bounded everywhere (FC-Taylor applies).
-    bends : critical zones of g″ for smooth activations.
-    pieces : for given parameters the intervals (start, end, sign), in order, that make up the
-        domain: g is convex (1), concave (−1), linear (0) or of |g″| ≤ 2 (2) on each. A kink lies
-        between pieces, or inside one of sign ±1. Only the end points of the domain may be poles,
-        and a pole inside it separates two pieces.
-    """
-
-    code: int
-    accuracy: accuracy.Accuracy
-    function: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-    parameters: Callable[[NodeSpec], Parameters] = lambda spec: (0.0, 0.0)
-    zones: Callable[[float, float], list[Zone]] = lambda a, b: []
-    smooth: bool = False
-    bends: list[Zone] = field(default_factory=list)
-    pieces: Callable[[float, float], list[Piece]] = lambda a, b: []
 
 
 def _alpha(default: float) -> Callable[[NodeSpec], Parameters]:
@@ -159,17 +122,6 @@ def _hard_sigmoid_pieces(a: float, b: float) -> list[Piece]:
     return [(*ends, t) for ends, t in zip(pairwise(cuts), (0, sign, 0, -sign, 0))]
 
 
-def _gelu_pieces(bend: float) -> Callable[[float, float], list[Piece]]:
-    """Convex between ∓bend, concave outside; too near to ±bend to tell, neither.
-
-    Exact GELU: g″ = φ(x)(2 − x²). With tanh: g″ has the sign of
-    (1 + 6cx²)/(|x|(1 + 3cx²)²) − k·tanh|t|, a decreasing function of |x|, so there is one zero.
-    """
-    cuts = (-bend - _W, -bend + _W, bend - _W, bend + _W)
-    ends = [-math.inf, *cuts, math.inf]
-    return lambda a, b: [(*e, t) for e, t in zip(pairwise(ends), (-1, 2, 1, 2, -1))]
-
-
 def _softsign(x: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return x / (1 + x.abs())
 
@@ -185,16 +137,16 @@ def _hard_sigmoid_zones(a: float, b: float) -> list[Zone]:
     return [(ends[0], ends[1], a)]
 
 
-#: √2 and the inflection of tanh″, widened to zones so that their rounding does not matter.
+#: The inflection of tanh″, widened to a zone so that its rounding does not matter.
 _W = 1e-12
-_GELU_BEND = math.sqrt(2.0)
-_GELU_TANH_BEND = 1.4185040087908283555
 _TANH_BEND = 0.5 * math.log(2.0 + math.sqrt(3.0))
 _SIGMOID_BEND = 2 * _TANH_BEND
+_ERF_BEND = math.sqrt(0.5)
 _SIGMOID_TOP = 1.0 / (6.0 * math.sqrt(3.0)) * (1 + 1e-15)
 _TANH_TOP = 4.0 / (3.0 * math.sqrt(3.0)) * (1 + 1e-15)
 
 ACTIVATIONS: Mapping[str, Activation] = {
+    **GATED,
     "Relu": Activation(scalar.RELU, accuracy.exact, lambda x, a, b: F.relu(x), pieces=_split(0, 0)),
     "LeakyRelu": Activation(
         scalar.LEAKY,
@@ -242,7 +194,7 @@ ACTIVATIONS: Mapping[str, Activation] = {
         lambda x, a, b: torch.sigmoid(x),
         zones=lambda a, b: [at(0.0, 0.25)],
         smooth=True,
-        bends=[
+        bends=lambda a, b: [
             (_SIGMOID_BEND - _W, _SIGMOID_BEND + _W, -_SIGMOID_TOP),
             (-_SIGMOID_BEND - _W, -_SIGMOID_BEND + _W, _SIGMOID_TOP),
         ],
@@ -262,7 +214,7 @@ ACTIVATIONS: Mapping[str, Activation] = {
         lambda x, a, b: torch.tanh(x),
         zones=lambda a, b: [at(0.0, 1.0)],
         smooth=True,
-        bends=[
+        bends=lambda a, b: [
             (_TANH_BEND - _W, _TANH_BEND + _W, -_TANH_TOP),
             (-_TANH_BEND - _W, -_TANH_BEND + _W, _TANH_TOP),
         ],
@@ -274,7 +226,7 @@ ACTIVATIONS: Mapping[str, Activation] = {
         accuracy.within(output=12, constant=2),
         lambda x, a, b: torch.logaddexp(x, torch.zeros_like(x)),
         smooth=True,
-        bends=[at(0.0, 0.25)],
+        bends=lambda a, b: [at(0.0, 0.25)],
         pieces=_split(1),
     ),
     "Softsign": Activation(
@@ -283,28 +235,6 @@ ACTIVATIONS: Mapping[str, Activation] = {
         _softsign,
         zones=lambda a, b: [at(0.0, 1.0)],
         pieces=_split(1, -1),
-    ),
-    "Gelu": Activation(
-        scalar.GELU,
-        accuracy.within(operand=16, output=8),
-        lambda x, a, b: F.gelu(x),
-        # g″ = φ(x)(2 − x²): g' turns at ±√2, where it is 1.1289… and −0.1289…
-        zones=lambda a, b: [
-            (_GELU_BEND - _W, _GELU_BEND + _W, 1.1289042),
-            (-_GELU_BEND - _W, -_GELU_BEND + _W, -0.1289042),
-        ],
-        smooth=True,
-        # g‴ = φ(x)·x·(x² − 4): g″ turns at 0 and ±2
-        bends=[at(0.0, 0.7978846), at(2.0, -0.1079820), at(-2.0, -0.1079820)],
-        pieces=_gelu_pieces(_GELU_BEND),
-    ),
-    "GeluTanh": Activation(
-        scalar.GELU_TANH,
-        accuracy.within(operand=16, output=8),
-        lambda x, a, b: F.gelu(x, approximate="tanh"),
-        # g' turns near ±1.4188 only (1.12903…, −0.12903…)
-        zones=lambda a, b: [(1.40, 1.44, 1.1291), (-1.44, -1.40, -0.1291)],
-        pieces=_gelu_pieces(_GELU_TANH_BEND),
     ),
     "Clip": Activation(
         scalar.CLIP,
@@ -330,21 +260,14 @@ ACTIVATIONS: Mapping[str, Activation] = {
         lambda x, a, b: torch.erf(x),
         zones=lambda a, b: [at(0.0, 2.0 / math.sqrt(math.pi) * (1 + 1e-15))],
         smooth=True,
-        bends=[
-            (_GELU_BEND / 2 - _W, _GELU_BEND / 2 + _W, -0.9678829),
-            (-_GELU_BEND / 2 - _W, -_GELU_BEND / 2 + _W, 0.9678829),
+        bends=lambda a, b: [
+            (_ERF_BEND - _W, _ERF_BEND + _W, -0.9678829),
+            (-_ERF_BEND - _W, -_ERF_BEND + _W, 0.9678829),
         ],
         pieces=_split(1, -1),
     ),
     "Exp": Activation(
         scalar.EXP, accuracy.within(output=16), lambda x, a, b: torch.exp(x), pieces=_split(1)
-    ),
-    "HardSwish": Activation(
-        scalar.HARD_SWISH,
-        accuracy.within(operand=8, output=4),
-        lambda x, a, b: x * torch.clamp(x / 6 + 0.5, 0, 1),
-        zones=lambda a, b: [at(-3.0, -0.5), at(3.0, 1.5)],
-        pieces=lambda a, b: [(-math.inf, -3.0, 0), (-3.0, 3.0, 1), (3.0, math.inf, 0)],
     ),
     "Reciprocal": Activation(
         scalar.RECIPROCAL,

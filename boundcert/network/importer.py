@@ -10,6 +10,7 @@ import onnx
 from boundcert.errors import RefusedInput
 from boundcert.layers.base import numel
 from boundcert.network.build import build_graph
+from boundcert.network.gates import with_gates
 from boundcert.network.graph import Network, Source, append
 from boundcert.network.passes.choose import FLOAT_TYPES, choose_ends, dims
 from boundcert.network.passes.cut import cut
@@ -66,7 +67,7 @@ def import_model(
     head = find_head(folded, output, inferred_shapes(folded))
     if not any(head.logits in node.output for node in model.graph.node):
         head = Head(output, ())  # folding made a tensor that onnxruntime could not be asked for
-    nodes = build_graph(cut(folded, head.logits), where, value.name, head.logits)
+    nodes = with_gates(build_graph(cut(folded, head.logits), where, value.name, head.logits))
     logits = nodes[-1].shape
     if numel(logits) == 0 or numel(logits) != max(logits, default=1):
         raise RefusedInput(

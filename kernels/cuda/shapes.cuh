@@ -31,10 +31,10 @@ OUTLINED double value(const Shape& f, double x) {
         case TANH: return tanh(x);
         case SOFTPLUS: return larger(x, 0.0) + log1p(exp(-fabs(x)));
         case SOFTSIGN: return x / (1.0 + fabs(x));
-        case GELU: return 0.5 * x * erfc(-x / SQRT_2);
+        case GELU: return 0.5 * x * erfc(-a * x);
         case GELU_TANH: {
             if (fabs(x) > 1e3) return larger(x, 0.0);
-            const double t = SQRT_2_OVER_PI * (x + GELU_CUBIC * x * x * x);
+            const double t = a * (x + b * x * x * x);
             return x * sigmoid(2.0 * t);
         }
         case CLIP: return smaller(larger(x, a), b);
@@ -45,6 +45,8 @@ OUTLINED double value(const Shape& f, double x) {
         case HARD_SWISH: return x * smaller(larger(x / 6.0 + 0.5, 0.0), 1.0);
         case RECIPROCAL: return x != 0.0 ? 1.0 / x : INF;
         case LOG: return x > 0.0 ? log(x) : (x == 0.0 ? -INF : NOT_A_NUMBER);
+        case SWISH: return x * sigmoid(a * x);
+        case MISH: return x * mish_parts(x).part;
         default: return NOT_A_NUMBER;
     }
 }
@@ -52,7 +54,8 @@ OUTLINED double value(const Shape& f, double x) {
 __device__ inline double value_error(const Shape& f, double x, double v) {
     double size = fabs(v);
     if (f.kind == RELU || f.kind == ABS || f.kind == CLIP) return 0.0;
-    if (f.kind == GELU || f.kind == GELU_TANH || f.kind == HARD_SWISH) size += fabs(x);
+    if (f.kind == GELU || f.kind == GELU_TANH || f.kind == SWISH) size += fabs(x);
+    if (f.kind == HARD_SWISH) size += fabs(x);
     if (f.kind == HARD_SIGMOID) size = fabs(f.a * x) + fabs(f.b);
     return VALUE_FUZZ * size;
 }
@@ -60,6 +63,7 @@ __device__ inline double value_error(const Shape& f, double x, double v) {
 __device__ inline double slope_error(const Shape& f, double x, double m) {
     double size = fabs(m);
     if (f.kind == GELU || f.kind == GELU_TANH || f.kind == ERF || f.kind == CELU) size += 1.0;
+    if (f.kind == SWISH || f.kind == MISH) size += 1.0;
     if (f.kind == POW && x != 0.0) size *= 1.0 + fabs(f.a - 1.0) * fabs(log(fabs(x)));
     return SLOPE_FUZZ * size;
 }

@@ -2,6 +2,8 @@
 #pragma once
 #include "scalar.cuh"
 
+#define SWISH_BEND 2.3993572805154677
+
 // Rows (start, end, sign), in order.
 struct Pieces {
     const double* rows;
@@ -49,15 +51,14 @@ __device__ inline double power_point(double s, bool right, double a) {
 }
 
 // Newton's method from a sine, between the inflections; nan too near to them.
-__device__ inline double gelu_point(double s) {
-    double x = smaller(larger((s - 0.5) / 0.629, -1.0), 1.0);
-    x = SQRT_2 * asin(x) / (0.5 * PI);
+__device__ inline double gated_point(const Shape& f, double s, double bend, double steepest) {
+    double x = smaller(larger((s - 0.5) / steepest, -1.0), 1.0);
+    x = bend * asin(x) / (0.5 * PI);
     for (int k = 0; k < 4; ++k) {
-        const double cdf = 0.5 * erfc(-x / SQRT_2);
-        const double density = INV_SQRT_2PI * exp(-0.5 * x * x);
-        const double bend = density * (2.0 - x * x);
-        if (!(fabs(bend) > 1e-3)) return NOT_A_NUMBER;
-        x = smaller(larger(x - (cdf + x * density - s) / bend, -1.5), 1.5);
+        const double bent = curvature(f.kind, x, f.a, f.b);
+        if (!(fabs(bent) > 1e-3 * f.a)) return NOT_A_NUMBER;
+        const double ahead = x - (slope(f.kind, x, f.a, f.b) - s) / bent;
+        x = smaller(larger(ahead, -1.06 * bend), 1.06 * bend);
     }
     return x;
 }
@@ -85,13 +86,19 @@ OUTLINED double point_of_slope(const Shape& f, double s, double low, double high
             if (a == 0.0 || a == 1.0) return NOT_A_NUMBER;
             // an even power is one piece: its slope has the sign of x
             return power_point(s, low < 0.0 && 0.0 < high ? s / a > 0.0 : right, a);
-        case GELU: return fabs(low + high) < 2.0 * SQRT_2 ? gelu_point(s) : NOT_A_NUMBER;
+        case GELU:
+            if (!(fabs(low + high) < 2.0 / a)) return NOT_A_NUMBER;
+            return gated_point(f, s, 1.0 / a, 0.629);
+        case SWISH:
+            if (!(fabs(low + high) < 2.0 * SWISH_BEND / a)) return NOT_A_NUMBER;
+            return gated_point(f, s, SWISH_BEND / a, 0.6);
         default: return NOT_A_NUMBER;
     }
 }
 
 // Absolute error of slopes that have one; nothing is gained by a zero more exact than that.
 __device__ inline double noise_of(int kind) {
+    if (kind == SWISH || kind == MISH) return 4 * EPS;
     return kind == GELU || kind == GELU_TANH || kind == ERF || kind == CELU ? 4 * EPS : 0.0;
 }
 

@@ -46,7 +46,7 @@ struct Boxes {
                 high = larger(high, zone[2]);
             }
         }
-        const double noise = slope_noise(kind);
+        const double noise = slope_noise(kind, pa);
         return Range{low - (16 * EPS * fabs(low) + noise), high + (16 * EPS * fabs(high) + noise)};
     }
 

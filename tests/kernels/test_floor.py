@@ -11,6 +11,7 @@ from boundcert.kernels import shapes
 from exact_cases import (
     CASES,
     CPU,
+    PARAMETERS,
     REFERENCE,
     boxes,
     samples,
@@ -75,7 +76,7 @@ def test_bounds_hold_in_exact_arithmetic(name: str, a: float, b: float, seed: in
     [("Log", 0.0, -1.0, 1.0), ("Log", 0.0, 0.0, 1.0), ("Sqrt", 0.5, -1e-9, 1.0)]
     + [("Reciprocal", 0.0, low, high) for low, high in ((-1.0, 1.0), (0.0, 1.0), (-1.0, 0.0))]
     + [("Pow", e, -1.0, 1.0) for e in (-2.0, -1.0, 0.5, 1.5, math.inf)]
-    + [("Tanh", 0.0, math.nan, 1.0), ("Tanh", 0.0, 1.0, math.nan), ("Gelu", 0.0, 0.0, math.inf)]
+    + [("Tanh", 0.0, math.nan, 1.0), ("Tanh", 0.0, 1.0, math.nan), ("Gelu", 0.7, 0.0, math.inf)]
     + [("Sigmoid", 0.0, 1.0, 0.0), ("Relu", 0.0, -math.inf, math.nan)],
 )
 @pytest.mark.parametrize("kernels", [CPU, REFERENCE])
@@ -105,13 +106,16 @@ def test_broken_numbers_give_no_floor(seed: int, numbers: list[float]) -> None:
     assert CPU.activation_floor(code, w, g, lam[0], c, low, high, owner, *rest)[0] == -np.inf
 
 
-@pytest.mark.parametrize("name", ["Sigmoid", "Tanh", "Softplus", "Softsign", "Gelu", "Erf"])
+@pytest.mark.parametrize(
+    "name", ["Sigmoid", "Tanh", "Softplus", "Softsign", "Gelu", "Erf", "Swish", "Mish"]
+)
 @settings(max_examples=6, deadline=None)
 @given(seed=seeds)
 def test_pieces_of_unknown_bend_give_bounds(name: str, seed: int) -> None:
     """All that sign 2 says is |σ″| ≤ 2, true of these everywhere."""
     rng = np.random.default_rng(seed)
     code, cut = ACTIVATIONS[name].code, rng.normal()
+    a, b = PARAMETERS.get(name, (0.0, 0.0))
     pieces = np.array([(-np.inf, cut, 2.0), (cut, np.inf, 2.0)])
     with mpmath.workprec(200):
         for _ in range(10):
@@ -119,10 +123,10 @@ def test_pieces_of_unknown_bend_give_bounds(name: str, seed: int) -> None:
             high = low + 10.0 ** rng.uniform(-13, 0.5)
             w, g, c = rng.normal(size=3) * 3
             lam = float(rng.choice([0.0, 1.0]))
-            bound, _ = shapes.floor(code, w, g, lam, c, low, high, 0.0, 0.0, pieces)
+            bound, _ = shapes.floor(code, w, g, lam, c, low, high, a, b, pieces)
             for z in map(mpf, samples(rng, low, high, cut)):
                 cost = mpf(lam) / 2 * (z - mpf(c)) ** 2 - mpf(g) * z
-                cost += mpf(w) * truth(name, z, 0.0, 0.0)
+                cost += mpf(w) * truth(name, z, a, b)
                 slack = 2 * shapes.BEND * abs(w) * (high - low) ** 2
                 assert mpf(bound) <= cost
                 if high - low < 1e-9:

@@ -126,14 +126,14 @@ def test_curvature_ranges_hold(kind: str) -> None:
     rng = np.random.default_rng(0)
     z = rng.uniform(-5, 5, (40, 6))
     unit, scale, zero = np.ones(6), rng.random(40) * 3, np.zeros(40)
-    bends = np.array(rule.bends, dtype=float).reshape(-1, 3)
-    one = np.zeros(1)
+    a, b = PARAMETERS.get(kind, (0.0, 0.0))
+    bends = np.array(rule.bends(a, b), dtype=float).reshape(-1, 3)
     low, high = backend("reference").activation_slopes(
-        rule.code, 2, z, unit, scale, zero, one, one, bends
+        rule.code, 2, z, unit, scale, zero, np.array([a]), np.array([b]), bends
     )
     for step in np.linspace(-1, 1, 801):
         x = z + step * scale[:, None]
-        value = np.vectorize(scalar.curvature)(rule.code, x, 0.0, 0.0)
+        value = np.vectorize(scalar.curvature)(rule.code, x, a, b)
         assert (value <= high).all() and (value >= low).all()
 
 
@@ -171,7 +171,7 @@ def test_zones_cover_every_turning_point(kind: str, order: int) -> None:
     if order == 2 and not rule.smooth:
         return
     a, b = PARAMETERS.get(kind, (0.0, 0.0))
-    zones = rule.zones(a, b) if order == 1 else rule.bends
+    zones = rule.zones(a, b) if order == 1 else rule.bends(a, b)
     x = np.linspace(1e-3 if kind in POSITIVE else -30, 30, 30001)
     f = np.vectorize(scalar.slope if order == 1 else scalar.curvature)(rule.code, x, a, b)
     rise = np.diff(f)

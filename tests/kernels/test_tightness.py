@@ -9,8 +9,7 @@ import pytest
 from boundcert.kernels import relax_reference, scalar, shapes
 from exact_cases import (
     CPU,
-    DEFAULT,
-    PAIRS,
+    PARAMETERS,
     seeds,
     shape,
 )
@@ -71,12 +70,14 @@ def test_leaky_lines_are_the_closed_form(seed: int, a: float) -> None:
         assert (least == np.maximum(low, 0)).all() and (most == np.maximum(high, 0)).all()
 
 
-@pytest.mark.parametrize("name", ["Sigmoid", "Tanh", "Erf", "Softsign", "Gelu", "HardSwish", "Pow"])
+@pytest.mark.parametrize(
+    "name", ["Sigmoid", "Tanh", "Erf", "Softsign", "Gelu", "Swish", "Mish", "HardSwish", "Pow"]
+)
 @settings(max_examples=5, deadline=None)
 @given(seed=seeds)
 def test_lines_touch_the_function(name: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    a = DEFAULT.get(name, 0.0)
+    a, _ = PARAMETERS.get(name, (0.0, 0.0))
     code, rest = shape(name, a, 0.0)
     middle, reach = rng.normal(size=(1, 6)) * 2, rng.random((1, 6)) * 3 + 1e-3
     low, high = middle - reach, middle + reach
@@ -96,7 +97,7 @@ def test_lines_touch_the_function(name: str, seed: int) -> None:
 @given(seed=seeds)
 def test_floor_is_tight_on_convex_pieces(name: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    a, b = PAIRS.get(name, (DEFAULT.get(name, 0.0), 0.0))
+    a, b = PARAMETERS.get(name, (0.0, 0.0))
     code, rest = shape(name, a, b)
     for _ in range(10):
         low, high = np.sort(rng.normal(size=2) * 3)
@@ -112,10 +113,10 @@ def test_floor_is_tight_on_convex_pieces(name: str, seed: int) -> None:
         assert at <= bound + 1e-9 * (1 + np.abs(cost).max())
 
 
-@pytest.mark.parametrize("name", ["Relu", "Sigmoid", "Softplus", "Exp", "Gelu", "Tanh"])
+@pytest.mark.parametrize("name", ["Relu", "Sigmoid", "Softplus", "Exp", "Gelu", "Swish", "Tanh"])
 def test_gradients_are_finite_differences(name: str) -> None:
     rng, n = np.random.default_rng(3), 5
-    code, rest = shape(name, 0.0, 0.0)
+    code, rest = shape(name, *PARAMETERS.get(name, (0.0, 0.0)))
     low, high = -rng.random((2, n)) - 0.2, rng.random((2, n)) + 0.2
     if name in ("Sigmoid", "Tanh"):
         low, high = low - 1.3, low  # the convex part, for weights ≥ 0

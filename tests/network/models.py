@@ -83,7 +83,7 @@ def cnn(shape: Sequence[int | str | None] = ("N", 2, 6, 6)) -> onnx.ModelProto:
         node("Elu", "n", "e", alpha=0.5, name="elu"),
         node("LRN", "e", "r", size=3, alpha=0.1, beta=0.75, bias=1.0, name="lrn"),
         node("MaxPool", "r", "p", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1, name="pool"),
-        node("Sigmoid", "p", "g", name="gate"),
+        node("Tanh", "p", "g", name="gate"),
         node("Mul", "p g", "q", name="gated"),
         node("Shape", "q", "sh", name="shape"),
         node("Gather", "sh zero", "n0", axis=0, name="batch"),

@@ -85,6 +85,7 @@ VARIANTS = [
     (12, [node("Pow", "x three")], constants(three=F(3))),
     (20, [node("Gelu", "x", approximate="tanh")], {}),
     (20, [node("Gelu", "x")], {}),
+    (18, [node("Mish", "x")], {}),
     (12, [node("Celu", "x", alpha=0.7)], {}),
     (7, [node("Selu", "x")], {}),
     (22, [node("HardSigmoid", "x", alpha=0.3, beta=0.4)], {}),
