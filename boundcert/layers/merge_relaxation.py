@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 
@@ -16,6 +17,9 @@ from boundcert.layers.spectral import gamma
 Narrow = Callable[[int, torch.Tensor], torch.Tensor]
 #: Broadcasts an operand to the output: (B, *in) → (B, *out).
 Wide = Callable[[torch.Tensor], torch.Tensor]
+#: Tilts that planes of a product are tried with, and the p of :func:`_tilt`. Of 1 to 2, 1.1 to 1.3
+#: did best on highway networks, gated linear units, tanh·sigmoid, bilinear layers and LRN together.
+TILTS, TOGETHER = (-1.0, -0.5, 0.0, 0.5, 1.0), 1.2
 
 
 class _Narrowed:
@@ -82,43 +86,99 @@ class Joined(Relaxation):
         return (None,) * len(self.shapes)
 
 
-class Bilinear(Relaxation):
-    """u⊙v over boxes m ± r: |uv − (m_v u + m_u v − m_u m_v)| ≤ r_u r_v.
+class _Operand(NamedTuple):
+    """An operand's box, broadcast to the output: middle m, radius r, p − m, and |δ| at most."""
 
-    uv = m_u m_v + m_v(u − m_u) + m_u(v − m_v) + (u − m_u)(v − m_v); this is the mean of
-    McCormick's two planes on each side. In deviations from the computed p_u, p_v and value:
-    m_v δ_u + m_u δ_v + (m_v p_u + m_u p_v − m_u m_v − value).
+    middle: torch.Tensor
+    radius: torch.Tensor
+    point: torch.Tensor
+    deviation: torch.Tensor
+
+    @classmethod
+    def of(cls, box: Box, wide: Wide) -> _Operand:
+        return cls(*(wide(x) for x in (box.centre, box.radius, box.point, box.deviation)))
+
+
+def _plane(
+    u: _Operand, v: _Operand, value: torch.Tensor, side: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Slopes in δ_u and δ_v and the constant of a plane below (``side`` 1) or above (−1) δ_out.
+
+    A slope g of u gives g(u − m_u) = gδ_u + g(p_u − m_u). It is computed with two roundings, which
+    act on |u − m_u| ≤ r_u, and its product with a coefficient with one more, on |δ_u|; the constant
+    is of magnitudes that are all in ``size``.
+    """
+    tilt = _tilt(u, v, side)
+    steep = (v.middle + tilt * v.radius, u.middle + side * tilt * u.radius)
+    apart = (u.point - u.middle, v.point - v.middle)
+    centre, gap = u.middle * v.middle, u.radius * v.radius
+    offset = steep[0] * apart[0] + steep[1] * apart[1] + centre - value
+    size = centre.abs() + value.abs() + gap
+    for slope, one, other in zip(steep, (u, v), (v, u)):
+        reach = one.point.abs() + one.middle.abs() + one.radius + one.deviation
+        size = size + (slope.abs() + other.middle.abs() + other.radius) * reach
+    terms = value[0].numel() + 32
+    slack = gap + size * (16 * UNIT) + offset.abs() * gamma(terms)
+    return *steep, offset - side * (slack * (1 + 2 * gamma(terms)) + 1e-300)
+
+
+def _tilt(u: _Operand, v: _Operand, side: float) -> torch.Tensor:
+    """The s or t of a plane that is close at the sample and, above all, flat.
+
+    What a row loses at the input grows with g_u r_u and g_v r_v, by less than their sum as they
+    are of one perturbation: their p-norm, less the plane's height at the sample, is to be small.
+    """
+
+    def cost(tilt: float) -> torch.Tensor:
+        first, second = v.middle + tilt * v.radius, u.middle + side * tilt * u.radius
+        lost = (first * u.radius).abs() ** TOGETHER + (second * v.radius).abs() ** TOGETHER
+        lean = v.radius * (u.point - u.middle) + side * u.radius * (v.point - v.middle)
+        return lost ** (1 / TOGETHER) - side * tilt * lean
+
+    costs = torch.stack([cost(tilt) for tilt in TILTS])
+    best = costs.nan_to_num(torch.inf).argmin(dim=0)
+    return torch.tensor(TILTS, dtype=torch.float64)[best]
+
+
+class Bilinear(Relaxation):
+    """u⊙v over boxes m ± r: planes that McCormick's two on each side are mixed to.
+
+    With a = u − m_u, b = v − m_v and any s, t in [−1, 1]
+
+        ab ≥ s(r_v a + r_u b) − r_u r_v,    ab ≤ t(r_v a − r_u b) + r_u r_v,
+
+    as (r_u ± a)(r_v ± b) ≥ 0 at the ends of s, (r_u ± a)(r_v ∓ b) ≥ 0 at those of t. So uv, which
+    is m_u m_v + m_v a + m_u b + ab, lies above a plane of slopes m_v + s r_v and m_u + s r_u, and
+    below one of slopes m_v + t r_v and m_u − t r_u. Any s and t will do; see :func:`_tilt`.
     """
 
     def __init__(
         self, boxes: tuple[Box, ...], value: torch.Tensor, wide: Wide, narrow: Narrow
     ) -> None:
         super().__init__(tuple(value.shape[1:]))
-        (a, b), (p, q) = ([wide(box.centre) for box in boxes], [wide(box.point) for box in boxes])
-        deviation = [wide(box.deviation) for box in boxes]
-        self.slopes = (b, a)
-        offset = b * p + a * q - a * b - value
-        size = (b * p).abs() + (a * q).abs() + (a * b).abs() + value.abs()
-        terms = offset[0].numel() + 32
-        rounding = size * (8 * UNIT) + offset.abs() * gamma(terms)
-        rounding = rounding + (b.abs() * deviation[0] + a.abs() * deviation[1]) * (2 * UNIT)
-        gap = wide(boxes[0].radius) * wide(boxes[1].radius) * (1 + 8 * UNIT)
-        half = (gap + rounding) * (1 + 2 * gamma(terms)) + 1e-300
-        one = torch.ones_like(offset)
-        # as lines of slope one, so that the sign of a coefficient picks the plane
-        self.arguments = tuple(planes(t) for t in (one, offset - half, one, offset + half))
+        u, v = operands = [_Operand.of(box, wide) for box in boxes]
+        below, above = (_plane(u, v, value, side) for side in (1.0, -1.0))
+        zero = torch.zeros_like(value)
+        # the constants go with the first operand's lines
+        self.lines = [
+            tuple(planes(x) for x in lines)
+            for lines in (
+                (below[0], below[2], above[0], above[2]),
+                (below[1], zero, above[1], zero),
+            )
+        ]
         self.parts = [_Narrowed(k, box, self.shape, narrow) for k, box in enumerate(boxes)]
-        first, second = (Loss.of(box.reach, d).dust for box, d in zip(boxes, deviation))
+        first, second = (Loss.of(box.reach, o.deviation).dust for box, o in zip(boxes, operands))
         self.dust = first + second
         self.radius = tuple(box.radius for box in boxes)
 
     def below(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
-        rows, rest = pulled(rows, self.arguments)
-        rest, found = rest - self.dust[rows.owner], []
-        for slope, part in zip(self.slopes, self.parts):
-            out, loss = part(rows.scaled(slope))
+        rest, found = -self.dust[rows.owner], []
+        for lines, part in zip(self.lines, self.parts):
+            through, gained = pulled(rows, lines)
+            out, loss = part(through)
             found.append(out)
-            rest = down(rest, loss)
+            rest = down(down(rest, gained), loss)
         return tuple(found), rest
 
     def loose(self) -> tuple[torch.Tensor | None, ...]:
