@@ -63,9 +63,8 @@ def activation_lines(kind, low, high, a, b, pieces):
         i = block * BLOCK % n
         for at in range(block * BLOCK, min(size, (block + 1) * BLOCK)):
             first, second = parameter(a, i), parameter(b, i)
-            middle = 0.5 * (lows[at] + highs[at])
             bs[at], bc[at], us[at], uc[at] = lines_one(
-                kind, lows[at], highs[at], middle, first, second, pieces
+                kind, lows[at], highs[at], math.nan, first, second, pieces
             )
             i = i + 1 if i + 1 < n else 0
     return below, low_at, above, high_at

@@ -14,10 +14,11 @@ from .stationary import inner_slope, point_of_slope, stationary
 
 Array = NDArray[np.float64]
 
-#: Lines are closest to a function that bends both ways so much past the middle of the box, as a
-#: share of the way to there from the value at the sample. Boxes grow where the function is steep,
-#: and its far end costs most: on networks of sigmoids 0.4 gave the greatest radii, 2 % above 0.
-PAST = 0.4
+#: How far past the middle of the box lines are closest to the function, as a share of the way from
+#: the sample to an end: below, to where the function is less; above, to where it is greater. The
+#: worst input moves values there as far as they can move together: furthest in trained networks,
+#: most of which gain by more than this; least in wide untrained ones, which lose by more.
+LEAN = 0.06
 
 
 @register_jitable
@@ -113,13 +114,12 @@ def bends_of(low: float, high: float, pieces: Array) -> float:
 
 
 @register_jitable
-def target_of(low: float, high: float, point: float) -> float:
-    """Where lines are to be close to the function: past the middle of the box, as seen from p."""
+def target_of(low: float, high: float, point: float, rise: float) -> float:
+    """Where a line below a function that rises by so much is to be close to it: see LEAN."""
     middle = 0.5 * (low + high)
-    past = middle + PAST * (middle - point)
-    return (
-        past if low <= past <= high else (middle if math.isnan(past) else max(low, min(past, high)))
-    )
+    end = low if rise > 0.0 else (high if rise < 0.0 else point)
+    target = middle + LEAN * (end - point)
+    return middle if math.isnan(target) else max(low, min(target, high))
 
 
 @register_jitable
@@ -175,12 +175,32 @@ def line_below(
 
 
 @register_jitable
+def _line_near(
+    kind: int,
+    w: float,
+    low: float,
+    high: float,
+    point: float,
+    at_low: float,
+    at_high: float,
+    bends: float,
+    a: float,
+    b: float,
+    pieces: Array,
+) -> tuple[float, float]:
+    target = target_of(low, high, point, w * (at_high - at_low))
+    at, slope = value(kind, target, a, b), inner_slope(kind, target, a, b)
+    known = low, high, target, at_low, at_high, at, slope, bends
+    return line_below(kind, w, *known, a, b, pieces)
+
+
+@register_jitable
 def lines_one(
     kind: int, low: float, high: float, point: float, a: float, b: float, pieces: Array
 ) -> tuple[float, float, float, float]:
     """Lines below and above σ on [low, high]; slopes 0 and constants ∓∞ where there are none.
 
-    ``point`` is the value at the sample, or the middle of the box: it has a say in which lines.
+    ``point`` is the value at the sample, which has a say in which lines; nan: closest to σ midway.
     """
     if not (low <= high and max(abs(low), abs(high)) <= BIG) or pieces.shape[0] == 0:
         return 0.0, -math.inf, 0.0, math.inf
@@ -193,9 +213,7 @@ def lines_one(
     at_low, at_high = value(kind, low, a, b), value(kind, high, a, b)
     if not (math.isfinite(at_low) and math.isfinite(at_high)):
         return 0.0, -math.inf, 0.0, math.inf
-    target = target_of(low, high, point)
-    at, slope = value(kind, target, a, b), inner_slope(kind, target, a, b)
-    known = low, high, target, at_low, at_high, at, slope, bends_of(low, high, pieces)
-    below, low_at = line_below(kind, 1.0, *known, a, b, pieces)
-    above, high_at = line_below(kind, -1.0, *known, a, b, pieces)
+    known = low, high, point, at_low, at_high, bends_of(low, high, pieces)
+    below, low_at = _line_near(kind, 1.0, *known, a, b, pieces)
+    above, high_at = _line_near(kind, -1.0, *known, a, b, pieces)
     return below, low_at, -above, -high_at

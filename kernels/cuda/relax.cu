@@ -32,8 +32,7 @@ KERNEL(activation_lines, (i64 kind, i64 samples, i64 n, const double* low, const
                           double* above, double* high_at)) {
     const Shapes shapes{(int)kind, a, b, a_size, b_size, Pieces{pieces, (int)parts}};
     for (i64 at = grid_first(); at < samples * n; at += grid_step()) {
-        const double middle = 0.5 * (low[at] + high[at]);
-        const Lines found = lines_one(shapes.of(at % n), low[at], high[at], middle);
+        const Lines found = lines_one(shapes.of(at % n), low[at], high[at], NOT_A_NUMBER);
         below[at] = found.below;
         low_at[at] = found.low_at;
         above[at] = found.above;

@@ -164,10 +164,11 @@ __device__ inline double bends_of(const Pieces& pieces, double low, double high)
     return count == 1 ? first : 4.0;
 }
 
-// See PAST in relax_lines.py.
-__device__ inline double target_of(double low, double high, double point) {
-    const double middle = 0.5 * (low + high), past = middle + 0.4 * (middle - point);
-    return is_nan(past) ? middle : larger(low, smaller(past, high));
+// See LEAN in relax_lines.py.
+__device__ inline double target_of(double low, double high, double point, double rise) {
+    const double middle = 0.5 * (low + high), end = rise > 0.0 ? low : rise < 0.0 ? high : point;
+    const double target = middle + 0.06 * (end - point);
+    return is_nan(target) ? middle : larger(low, smaller(target, high));
 }
 
 // Slope and constant of a line below wσ on the box, close to it at the target.
@@ -215,11 +216,16 @@ __device__ inline Lines lines_one(const Shape& f, double low, double high, doubl
     if (!f.pieces.hold(low, high)) return none;
     const double at_low = value(f, low), at_high = value(f, high);
     if (!is_finite(at_low) || !is_finite(at_high)) return none;
-    const double target = target_of(low, high, point), bends = bends_of(f.pieces, low, high);
-    const Box box{low, high, target, at_low, at_high, value(f, target), inner_slope(f, target),
-                  bends};
-    const Line below = line_below(f, 1.0, box), above = line_below(f, -1.0, box);
-    return Lines{below.slope, below.at, -above.slope, -above.at};
+    const double bends = bends_of(f.pieces, low, high);
+    Line found[2];
+    for (int side = 0; side < 2; ++side) {
+        const double w = 1.0 - 2.0 * side;
+        const double target = target_of(low, high, point, w * (at_high - at_low));
+        const Box box{low, high, target, at_low, at_high, value(f, target), inner_slope(f, target),
+                      bends};
+        found[side] = line_below(f, w, box);
+    }
+    return Lines{found[0].slope, found[0].at, -found[1].slope, -found[1].at};
 }
 
 // `box_floor` of the ReLU, whose linear pieces are exact supports; the hot case.

@@ -104,7 +104,8 @@ def test_pencils_hold(name: str, seed: int, kind: tuple[str, float, float]) -> N
     rng = np.random.default_rng(seed)
     low, high = boxes(rng, 5)
     code, numbers = ACTIVATIONS[kind[0]].code, arguments(*kind)
-    table, start = backend(name).activation_pencil(code, low, high, 0.5 * (low + high), *numbers)
+    unknown = np.full_like(low, np.nan)
+    table, start = backend(name).activation_pencil(code, low, high, unknown, *numbers)
     lines = backend(name).activation_lines(code, low, high, *numbers)
     place = (2 * start).astype(int)[:, None]
     for side, slope, const in ((0, *lines[:2]), (6, *lines[2:])):

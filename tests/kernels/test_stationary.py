@@ -96,13 +96,13 @@ def test_no_line_is_higher_at_the_target(name: str, seed: int) -> None:
         high = low + float(10.0 ** rng.uniform(-2, 1.2))
         point = low + (high - low) * rng.random()
         lines = relax_lines.lines_one(code, low, high, point, a, b, rest[2])
-        target = relax_lines.target_of(low, high, point)
+        ends = shapes.value(code, low, a, b), shapes.value(code, high, a, b)
         for sign, s, t in ((1.0, *lines[:2]), (-1.0, *lines[2:])):
 
             def above(z: float, sign: float = sign, s: float = s, t: float = t) -> float:
                 return sign * (shapes.value(code, z, a, b) - s * z - t)
 
-            ends = shapes.value(code, low, a, b), shapes.value(code, high, a, b)
+            target = relax_lines.target_of(low, high, point, sign * (ends[1] - ends[0]))
             room = 1e-9 * (max(map(abs, ends)) + abs(s) * (high - low)) + 1e-13
             for side in ((low, target), (target, high)):
                 assert least(above, *side, list(rest[2][:, 0])) <= room
