@@ -9,6 +9,7 @@ import numpy as np
 
 from boundcert.layers import registry
 from boundcert.layers.base import Layer, NodeSpec
+from boundcert.layers.blend import Blend
 
 Operand = np.ndarray | tuple[int, ...] | None
 
@@ -25,11 +26,15 @@ class Case:
     #: where the layer is defined: inputs are moved into [low, high]
     low: float = -np.inf
     high: float = np.inf
+    #: the layer of an output shape, where no ONNX operator is one
+    layer: Callable[[tuple[int, ...]], Layer] | None = None
 
     def build(self, rng: np.random.Generator) -> tuple[Layer, list[tuple[int, ...]]]:
         operands, attributes = self.make(rng)
         shapes = [o for o in operands if isinstance(o, tuple)]
         out = self.shape or shapes[0]
+        if self.layer is not None:
+            return self.layer(out), shapes
         spec = NodeSpec(self.op, self.name, self.opset, attributes, tuple(operands), out)
         return registry.build(spec), shapes
 
@@ -242,6 +247,7 @@ MERGING = [
     Case("concat", "Concat", _two(IMAGE, (1, 2, 6, 5), axis=1), (1, 5, 6, 5)),
     Case("concat_last", "Concat", _two(IMAGE, IMAGE, axis=-1), (1, 3, 6, 10)),
     Case("gate", "Mul", _two(IMAGE, IMAGE)),
+    Case("blend", "Blend", lambda r: ([IMAGE, IMAGE, IMAGE], {}), layer=Blend),
     Case("squeeze_excite", "Mul", _two(IMAGE, (1, 3, 1, 1))),
     Case("outer", "Mul", _two((1, 3, 6, 1), (1, 3, 1, 5)), IMAGE),
     Case("quotient", "Div", _two(IMAGE, IMAGE), low=0.05),

@@ -9,6 +9,7 @@ import torch
 
 from boundcert.layers import registry
 from boundcert.layers.base import NodeSpec
+from boundcert.network.gates import with_gates
 from boundcert.network.graph import Network, Node, Source, append
 
 SMOOTH = ("Sigmoid", "Tanh", "Softplus", "Gelu", "Erf")
@@ -73,13 +74,17 @@ class Builder:
         k = self.flatten(k) if len(self.shape(k)) != 2 else k
         self.dense(k, classes)
         source = Source("random", "0" * 64, b"", "input", "logits")
-        return Network(append(self.nodes, "max"), source)
+        # as imports have them, or as they are written
+        nodes = with_gates(self.nodes) if self.rng.random() < 0.7 else self.nodes
+        return Network(append(nodes, "max"), source)
 
 
 def vector_block(b: Builder, k: int) -> int:
     """One random block on a vector."""
     width = b.shape(k)[1]
-    kind = b.rng.choice(["layer", "layer", "residual", "concat", "highway", "square", "softmax"])
+    kind = b.rng.choice(
+        ["layer", "layer", "residual", "concat", "highway", "square", "softmax", "swish"]
+    )
     if kind == "layer":
         return b.activation(b.dense(k, int(b.rng.integers(2, 7))))
     if kind == "residual":
@@ -91,11 +96,14 @@ def vector_block(b: Builder, k: int) -> int:
     if kind == "highway":
         gate = b.add("Sigmoid", [b.dense(k, width)])
         inner = b.activation(b.dense(k, width))
-        carry = b.add("Sub", [gate], None, []) if False else b.add("Neg", [gate])
+        carry = b.add("Neg", [gate])
         kept = b.add("Mul", [b.add("Add", [carry], None, [np.ones(1)]), k])
         return b.add("Add", [b.add("Mul", [gate, inner]), kept])
     if kind == "softmax":
         return b.add("Softmax", [b.dense(k, 4)], axis=1)
+    if kind == "swish":
+        inner = b.dense(k, 4)
+        return b.add("Mul", [inner, b.add("Sigmoid", [inner])])
     return b.add("Pow", [b.dense(k, 4)], None, [np.array(2.0)])
 
 

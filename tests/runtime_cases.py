@@ -14,8 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 from boundcert.layers.base import Layer
 from boundcert.layers.relaxation import Box
 
-#: onnxruntime refuses these: padding as wide as the kernel, windows of even size, no image.
-REFUSED = frozenset({"max_dilated_pads", "lrn_even", "lrn_steep"})
+#: onnxruntime refuses these: padding as wide as the kernel, windows of even size, no image, and
+#: what is no operator.
+REFUSED = frozenset({"max_dilated_pads", "lrn_even", "lrn_steep", "blend"})
 
 #: A float32 evaluation: (B, *shape) operands to the output.
 Runtime = Callable[..., torch.Tensor]

@@ -5,7 +5,8 @@ same, and turn at 1/a times the same points.
 
 What a runtime adds where they are written out: erf or tanh 16u, the sum with 1 2u more, halved and
 times |x|; the sigmoid 6u(1 + σ), times |x|; tanh of softplus 24u and that 12u relative; the hard
-sigmoid 8u; each product u relative, and what a rounded argument makes of them, 1u.
+sigmoid 8u; each of up to seven products u relative; and what an argument of up to six roundings
+makes of them, at most 6u.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ GATED = {
     ),
     "HardSwish": Activation(
         scalar.HARD_SWISH,
-        accuracy.gated(operand=10, output=6),
+        accuracy.gated(operand=16, output=8),
         lambda x, a, b: x * torch.clamp(x / 6 + 0.5, 0, 1),
         zones=lambda a, b: [at(-3.0, -0.5), at(3.0, 1.5)],
         pieces=lambda a, b: [(-math.inf, -3.0, 0), (-3.0, 3.0, 1), (3.0, math.inf, 0)],

@@ -7,14 +7,16 @@ What is a known activation of one number, σ(x) = p·x·(r·h(…) + v), becomes
     h = tanh(sx), v = r: Swish, a = 2s               h = tanh(sx + cx³), v = r: GELU's tanh form
     h = tanh(softplus(x)), v = 0: Mish               h = hard sigmoid(sx), β = ½, v = 0: HardSwish
 
-times p·r or 2p·r. The functions are the same but for the rounding of parameters, which bounds on
+times p·r or 2p·r. And t·h + (1 − t)·x, a highway gate, is one product: x + t·(h − x).
+
+The functions are the same but for the rounding of parameters, which bounds on
 activations and on affine layers include. What runtimes may add is in the table of activations:
-their constants hold for a product of rounded factors, in whatever order.
+their constants hold for a product of rounded factors, in whatever order, of few steps each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,6 +24,7 @@ import torch
 from boundcert.layers.activation import Elementwise, elementwise
 from boundcert.layers.activation_gated import GELU_TANH
 from boundcert.layers.base import Layer
+from boundcert.layers.blend import Blend
 from boundcert.layers.diagonal import Diagonal, diagonal
 from boundcert.layers.merge import Add
 from boundcert.layers.product import Product
@@ -32,6 +35,8 @@ DEGREE = 3
 #: Parameters outside of this range are left as they are written, and so are factors, with which
 #: runtimes might leave the range of their numbers on the way.
 PARAMETERS, FACTORS = (2.0**-10, 2.0**10), (0.5, 2.0)
+#: Most operations, a rounding each, on the way to an argument, and from a gate to the product.
+MOST_STEPS = 6
 #: What the numbers of GELU's tanh form may differ by from those of ONNX.
 NEAR = 1e-3
 
@@ -43,12 +48,11 @@ class _Power:
     """Σ c_k·x^k."""
 
     c: Coefficients
+    steps: int = 0
 
-    def times(self, w: float) -> _Power:
-        return _Power(tuple(w * c for c in self.c))
-
-    def plus(self, s: float) -> _Power:
-        return _Power((self.c[0] + s, *self.c[1:]))
+    def scaled(self, w: float, s: float) -> _Power:
+        """w times this plus s."""
+        return _Power((w * self.c[0] + s, *(w * c for c in self.c[1:])), self.steps + 1)
 
     @property
     def odd(self) -> tuple[float, float] | None:
@@ -65,12 +69,11 @@ class _Gate:
     b: float = 0.0
     r: float = 1.0
     v: float = 0.0
+    steps: int = 0
 
-    def times(self, w: float) -> _Gate:
-        return replace(self, r=w * self.r, v=w * self.v)
-
-    def plus(self, s: float) -> _Gate:
-        return replace(self, v=self.v + s)
+    def scaled(self, w: float, s: float) -> _Gate:
+        """w times this plus s."""
+        return replace(self, r=w * self.r, v=w * self.v + s, steps=self.steps + 1)
 
 
 @dataclass(frozen=True)
@@ -101,23 +104,61 @@ def with_gates(nodes: Sequence[Node]) -> list[Node]:
         known.append(found or (k, _ITSELF))
     made: list[Node] = []
     place: dict[int, int] = {}
-    for k in sorted(_needed(nodes, known)):
+    blends = {k: three for k in range(1, len(nodes)) if (three := _blend(k, nodes))}
+    for k in sorted(_needed(nodes, known, blends)):
         node, (root, form) = nodes[k], known[k]
         if isinstance(form, _Gated):
             made += _written(node, form, place[root], len(made))
+        elif k in blends:
+            inputs = tuple(place[i] for i in blends[k])
+            made.append(replace(node, layer=Blend(node.shape), op="Blend", inputs=inputs))
         else:
             made.append(replace(node, inputs=tuple(place[i] for i in node.inputs)))
         place[k] = len(made) - 1
     return made
 
 
-def _needed(nodes: Sequence[Node], known: Sequence[_Known]) -> set[int]:
+def _needed(
+    nodes: Sequence[Node], known: Sequence[_Known], blends: Mapping[int, tuple[int, ...]]
+) -> set[int]:
     needed = {0, len(nodes) - 1}
     for k in range(len(nodes) - 1, 0, -1):
         if k in needed:
             root, form = known[k]
-            needed.update((root,) if isinstance(form, _Gated) else nodes[k].inputs)
+            inputs = blends.get(k, nodes[k].inputs)
+            needed.update((root,) if isinstance(form, _Gated) else inputs)
     return needed
+
+
+def _blend(k: int, nodes: Sequence[Node]) -> tuple[int, int, int] | None:
+    """t, h and x of a node that is t·h + (1 − t)·x; None if it is not."""
+    layer = nodes[k].layer
+    if not isinstance(layer, Add) or layer.op == "Sub" or len(nodes[k].inputs) != 2:
+        return None
+    pair = [nodes[i] for i in nodes[k].inputs]
+    if not all(isinstance(node.layer, Product) for node in pair):
+        return None
+    for one, other in (pair, pair[::-1]):
+        for c, x in (other.inputs, other.inputs[::-1]):
+            for t, h in (one.inputs, one.inputs[::-1]):
+                same = len({nodes[i].shape for i in (k, t, h, c, x)}) == 1
+                if same and _shuts(c, t, nodes):
+                    return t, h, x
+    return None
+
+
+def _shuts(c: int, t: int, nodes: Sequence[Node]) -> bool:
+    """Whether node c is 1 − t, with one rounding: of that very t, whose errors are its own."""
+    weight, shift = 1.0, 0.0
+    while c != t:
+        layer = nodes[c].layer
+        if not isinstance(layer, Diagonal):
+            return False
+        w, s = _number(layer.weight), _number(layer.shift)
+        if w not in (1.0, -1.0) or s is None or (s != 0 and shift != 0):
+            return False
+        weight, shift, c = weight * w, shift + weight * s, nodes[c].inputs[0]
+    return (weight, shift) == (-1.0, 1.0)
 
 
 def _written(node: Node, form: _Gated, root: int, count: int) -> list[Node]:
@@ -159,9 +200,14 @@ def _scaled(layer: Diagonal, form: _Form) -> _Form | None:
     if w is None or s is None:
         return None
     if isinstance(form, _Gated):
-        scaled = form.times(w)
-        return scaled if s == 0 and _within(FACTORS, scaled.factor) else None
-    return form.times(w).plus(s)
+        times = form.times(w)
+        return times if s == 0 and _within(FACTORS, times.factor) else None
+    scaled = form.scaled(w, s)
+    if isinstance(scaled, _Gate):
+        plain = _within(FACTORS, scaled.r) and abs(scaled.v) <= FACTORS[1]
+    else:
+        plain = all(c == 0 or _within(PARAMETERS, c) for c in scaled.c)
+    return scaled if plain and scaled.steps <= MOST_STEPS else None
 
 
 def _number(values: torch.Tensor) -> float | None:
@@ -182,7 +228,7 @@ def _applied(layer: Elementwise, form: _Form) -> _Form | None:
         square = _times(form, form)
         return square if a == 2.0 or square is None else _times(square, form)
     if layer.name == "HardSigmoid":
-        return _Gate(layer.name, form.times(a), b)
+        return _Gate(layer.name, form.scaled(a, 0.0), b)
     return _Gate(layer.name, form) if layer.name in ("Sigmoid", "Tanh", "Erf", "Softplus") else None
 
 
@@ -190,7 +236,9 @@ def _sum(op: str, one: _Form, other: _Form) -> _Form | None:
     if not (isinstance(one, _Power) and isinstance(other, _Power)):
         return None
     sign = -1.0 if op == "Sub" else 1.0
-    return _Power(tuple(c + sign * d for c, d in zip(one.c, other.c)))
+    steps = max(one.steps, other.steps) + 1
+    found = _Power(tuple(c + sign * d for c, d in zip(one.c, other.c)), steps)
+    return found if steps <= MOST_STEPS else None
 
 
 def _times(one: _Power, other: _Power) -> _Power | None:
@@ -198,7 +246,9 @@ def _times(one: _Power, other: _Power) -> _Power | None:
     for i, x in enumerate(one.c):
         for j, y in enumerate(other.c):
             c[i + j] += x * y
-    return None if any(c[DEGREE + 1 :]) else _Power(tuple(c[: DEGREE + 1]))
+    steps = one.steps + other.steps + 1
+    plain = not any(c[DEGREE + 1 :]) and steps <= MOST_STEPS
+    return _Power(tuple(c[: DEGREE + 1]), steps) if plain else None
 
 
 def _product(one: _Form, other: _Form) -> _Form | None:
@@ -209,7 +259,7 @@ def _product(one: _Form, other: _Form) -> _Form | None:
         return None
     rule, (p, cubic) = GATES.get(gate.h), power.odd or (0.0, 1.0)
     inner = gate.of.odd
-    if rule is None or inner is None or cubic != 0:
+    if rule is None or inner is None or cubic != 0 or power.steps > 1:
         return None
     found = rule(gate, *inner)
     if found is None:

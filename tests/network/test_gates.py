@@ -14,6 +14,7 @@ from runtime_cases import in_onnxruntime
 
 from boundcert.layers.activation import Elementwise
 from boundcert.layers.arithmetic import FLOAT32
+from boundcert.layers.blend import Blend
 from boundcert.layers.relaxation import Box
 from boundcert.network.graph import Network
 from examples import examples
@@ -104,9 +105,34 @@ def test_becomes_one_activation(case: str) -> None:
     assert len(network.nodes) == (4 if case == "hard_swish" else 2)
 
 
-@pytest.mark.parametrize("case", [*WRITTEN, *APART])
+BLENDS = {
+    "highway": "t = Sigmoid x; h = Relu x; a = Mul t h; c = Sub one t; b = Mul c x; y = Add a b",
+    "turned": "t = Sigmoid x; h = Relu x; n = Neg t; c = Add n one; b = Mul x c; "
+    "a = Mul h t; y = Add b a",
+    "backward": "t = Tanh x; h = Relu x; d = Sub t one; c = Neg d; a = Mul t h; b = Mul c x; "
+    "y = Sum a b",
+}
+#: gates that are not of the same node, do not add up to 1, or are subtracted
+NO_BLENDS = {
+    "two_gates": "t = Sigmoid x; u = Sigmoid x; h = Relu x; a = Mul t h; c = Sub one u; "
+    "b = Mul c x; y = Add a b",
+    "more": "t = Sigmoid x; h = Relu x; a = Mul t h; c = Sub two t; b = Mul c x; y = Add a b",
+    "less": "t = Sigmoid x; h = Relu x; a = Mul t h; c = Sub one t; b = Mul c x; y = Sub a b",
+    "in_steps": "t = Sigmoid x; h = Relu x; a = Mul t h; s = Mul t two; n = Mul s half; "
+    "c = Sub one n; b = Mul c x; y = Add a b",
+}
+
+
+@pytest.mark.parametrize("case", [*BLENDS, *NO_BLENDS])
+def test_highway_gates_become_one_layer(case: str) -> None:
+    network = imported(written({**BLENDS, **NO_BLENDS}[case]))
+    assert any(isinstance(n.layer, Blend) for n in network.nodes) == (case in BLENDS)
+
+
+@pytest.mark.parametrize("case", [*WRITTEN, *APART, *BLENDS, *NO_BLENDS])
 def test_has_the_value_of_what_is_written(case: str) -> None:
-    made = written(WRITTEN[case][1] if case in WRITTEN else APART[case])
+    texts = {**APART, **BLENDS, **NO_BLENDS, **{k: text for k, (_, text) in WRITTEN.items()}}
+    made = written(texts[case])
     network, run = imported(made), in_onnxruntime(made, False)
     for scale in (0.1, 3.0, 50.0):
         x = torch.from_numpy(values(1, scale).astype(np.float64))
