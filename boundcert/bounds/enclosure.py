@@ -40,3 +40,12 @@ class Enclosure:
         open_ = here + gap * self.beyond
         enclosed = low.isfinite() & high.isfinite()
         return torch.where(enclosed, low + share * (high - low), open_).exp()
+
+    def halved(
+        self, rows: torch.Tensor, eps: torch.Tensor, root: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """A root not past the middle between the nearest frames; and how far they are apart."""
+        low, high, here = self.below[rows], self.above[rows], root.log()
+        middle = 0.5 * (low + high)
+        past = (here - eps.log()).abs() > 0.5 * (high - low)
+        return torch.where(past & middle.isfinite(), middle.exp(), root), high - low

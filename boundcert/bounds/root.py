@@ -19,6 +19,9 @@ from boundcert.norms import Norm
 #: A frame is the last when what it proves comes so close to its root; a scout, when its root lies
 #: so close to its radius: the root's error is a small fraction of that.
 GAP, SCOUTED = 5e-4, 1.2e-2
+#: Where bounds jump, as lines do when a box grows past a kink's middle, a root is known well enough
+#: between frames on either side of the jump that are so close together.
+APART = 1e-3
 #: With multipliers, where an ascent comes next, as close as a search need be will do.
 GAP_DUAL = 1e-3
 #: A frame that is to prove a root is built at this share of it: the first look at its margins then
@@ -169,7 +172,11 @@ class _Search:
                 # as low as need be, and not as far as is known: more frames would find no more
                 met |= (eps <= known * HOPELESS) & ~(root > eps)
             root = root.clamp(eps / STRIDE, eps * STRIDE)
-            further = enclosure.next(rows, eps, root) if tuned else root
+            further = enclosure.next(rows, eps, root)
+            if not tuned:
+                # where bounds jump looks say either end of the enclosure, again and again
+                further, apart = enclosure.halved(rows, eps, root)
+                met |= apart <= APART
             further = torch.maximum(further, self.best[rows] * ABOVE)
             further = self.problem.region.within(further * share, rows)
             self.guess[rows] = torch.where(met, root, further)
