@@ -28,6 +28,7 @@ from boundcert.layers.blend import Blend
 from boundcert.layers.diagonal import Diagonal, diagonal
 from boundcert.layers.merge import Add
 from boundcert.layers.product import Product
+from boundcert.layers.runtime_bounds import Detour
 from boundcert.network.graph import Node
 
 #: Highest power of a polynomial that is followed.
@@ -50,10 +51,6 @@ class _Power:
     c: Coefficients
     steps: int = 0
 
-    def scaled(self, w: float, s: float) -> _Power:
-        """w times this plus s."""
-        return _Power((w * self.c[0] + s, *(w * c for c in self.c[1:])), self.steps + 1)
-
     @property
     def odd(self) -> tuple[float, float] | None:
         """(c₁, c₃) where no other is there."""
@@ -70,10 +67,6 @@ class _Gate:
     r: float = 1.0
     v: float = 0.0
     steps: int = 0
-
-    def scaled(self, w: float, s: float) -> _Gate:
-        """w times this plus s."""
-        return replace(self, r=w * self.r, v=w * self.v + s, steps=self.steps + 1)
 
 
 @dataclass(frozen=True)
@@ -154,8 +147,8 @@ def _shuts(c: int, t: int, nodes: Sequence[Node]) -> bool:
         layer = nodes[c].layer
         if not isinstance(layer, Diagonal):
             return False
-        w, s = _number(layer.weight), _number(layer.shift)
-        if w not in (1.0, -1.0) or s is None or (s != 0 and shift != 0):
+        w, s = _numbers(layer) or (0.0, 0.0)
+        if abs(w) != 1 or (s != 0 and shift != 0):
             return False
         weight, shift, c = weight * w, shift + weight * s, nodes[c].inputs[0]
     return (weight, shift) == (-1.0, 1.0)
@@ -196,18 +189,32 @@ def _form(node: Node, operands: list[_Known], nodes: Sequence[Node]) -> _Known |
 
 
 def _scaled(layer: Diagonal, form: _Form) -> _Form | None:
-    w, s = _number(layer.weight), _number(layer.shift)
-    if w is None or s is None:
+    """w times a form plus s, unless that may cancel what was rounded before."""
+    w, s = _numbers(layer) or (0.0, 0.0)
+    if w == 0:
+        return None
+    if isinstance(form, _Gate):
+        gate = replace(form, r=w * form.r, v=w * form.v + s, steps=form.steps + 1)
+        once = s == 0 or form.v == 0
+        plain = once and _within(FACTORS, gate.r) and abs(gate.v) <= FACTORS[1]
+        return gate if plain and gate.steps <= MOST_STEPS else None
+    if s != 0:
         return None
     if isinstance(form, _Gated):
         times = form.times(w)
-        return times if s == 0 and _within(FACTORS, times.factor) else None
-    scaled = form.scaled(w, s)
-    if isinstance(scaled, _Gate):
-        plain = _within(FACTORS, scaled.r) and abs(scaled.v) <= FACTORS[1]
-    else:
-        plain = all(c == 0 or _within(PARAMETERS, c) for c in scaled.c)
-    return scaled if plain and scaled.steps <= MOST_STEPS else None
+        return times if _within(FACTORS, times.factor) else None
+    power = _Power(tuple(w * c for c in form.c), form.steps + 1)
+    plain = all(c == 0 or _within(PARAMETERS, c) for c in power.c)
+    return power if plain and power.steps <= MOST_STEPS else None
+
+
+def _numbers(layer: Diagonal) -> tuple[float, float] | None:
+    """Weight and shift where both are one number, computed with as they stand."""
+    w, s = _number(layer.weight), _number(layer.shift)
+    size = _number(layer.shift_size)
+    if w is None or s is None or size != abs(s) or layer.way != Detour():
+        return None
+    return w, s
 
 
 def _number(values: torch.Tensor) -> float | None:
@@ -228,7 +235,7 @@ def _applied(layer: Elementwise, form: _Form) -> _Form | None:
         square = _times(form, form)
         return square if a == 2.0 or square is None else _times(square, form)
     if layer.name == "HardSigmoid":
-        return _Gate(layer.name, form.scaled(a, 0.0), b)
+        return _Gate(layer.name, replace(form, c=tuple(a * c for c in form.c)), b)
     return _Gate(layer.name, form) if layer.name in ("Sigmoid", "Tanh", "Erf", "Softplus") else None
 
 
@@ -237,8 +244,10 @@ def _sum(op: str, one: _Form, other: _Form) -> _Form | None:
         return None
     sign = -1.0 if op == "Sub" else 1.0
     steps = max(one.steps, other.steps) + 1
-    found = _Power(tuple(c + sign * d for c, d in zip(one.c, other.c)), steps)
-    return found if steps <= MOST_STEPS else None
+    pairs = [(c, sign * d) for c, d in zip(one.c, other.c)]
+    if steps > MOST_STEPS or any(c * d < 0 for c, d in pairs):
+        return None  # too many roundings, or one that a difference makes larger
+    return _Power(tuple(c + d for c, d in pairs), steps)
 
 
 def _times(one: _Power, other: _Power) -> _Power | None:

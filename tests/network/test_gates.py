@@ -32,6 +32,7 @@ NUMBERS = {
     "beta": F(np.sqrt(2 / np.pi)),
     "minus": F(-1),
     "tiny": F(1e-6),
+    "eight": F(8),
 }
 GELU = "t = Div x root2; e = Erf t; s = Add e one; "
 #: name of the activation, what is written from x to y
@@ -71,6 +72,11 @@ APART = {
     "no_shift": "s = Tanh x; y = Mul x s",
     "squared": "t = Mul x x; s = Sigmoid x; y = Mul t s",
     "faint": "s = Sigmoid x; t = Mul s tiny; y = Mul x t",
+    "cancelling_shifts": "t = Add x eight; u = Sub t eight; s = Sigmoid u; y = Mul x s",
+    "cancelling_terms": "p = Mul x two; q = Mul x root2; t = Sub p q; s = Sigmoid t; y = Mul x s",
+    "shifted_twice": "e = Erf x; f = Add e three; s = Sub f two; y = Mul x s",
+    "scaled_often": "a = Mul x two; b = Mul a half; c = Mul b two; d = Mul c half; e = Mul d two; "
+    "f = Mul e half; t = Mul f two; s = Sigmoid t; y = Mul x s",
     "one_of_two": "s = Sigmoid x; p = Mul x s; n = Mul p minus; g = Sigmoid n; y = Mul g x",
 }
 
