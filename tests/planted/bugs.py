@@ -64,10 +64,17 @@ BUGS = (
     ),
     Bug(
         "a product without its second order",
-        "layers.merge_relaxation:Bilinear.below",
+        "layers.merge_relaxation:_plane",
         ("frames",),
-        "rest, found = rest -",
-        "rest, found = 0 * rest -",
+        "slack = gap +",
+        "slack = 0 * gap +",
+    ),
+    Bug(
+        "a plane above a product tilted as one below",
+        "layers.merge_relaxation:_plane",
+        ("frames",),
+        "u.middle + side * tilt",
+        "u.middle + tilt",
     ),
     Bug(
         "windows one position off",
