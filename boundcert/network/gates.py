@@ -9,9 +9,9 @@ What is a known activation of one number, σ(x) = p·x·(r·h(…) + v), becomes
 
 times p·r or 2p·r. And t·h + (1 − t)·x, a highway gate, is one product: x + t·(h − x).
 
-The functions are the same but for the rounding of parameters, which bounds on
-activations and on affine layers include. What runtimes may add is in the table of activations:
-their constants hold for a product of rounded factors, in whatever order, of few steps each.
+The functions are the same but for the rounding of parameters, which bounds on activations and on
+affine layers include. What runtimes may add is in the table of activations: its constants hold for
+a product of rounded factors, in whatever order, of few steps each.
 """
 
 from __future__ import annotations
@@ -71,13 +71,14 @@ class _Gate:
 
 @dataclass(frozen=True)
 class _Gated:
-    """factor·σ(stretch·x) for an activation σ of the table."""
+    """factor·σ(stretch·x) for an activation σ of the table; whether it was scaled as a whole."""
 
     name: str
     a: float = 0.0
     b: float = 0.0
     factor: float = 1.0
     stretch: float = 1.0
+    scaled: bool = False
 
     def times(self, w: float) -> _Gated:
         return replace(self, factor=w * self.factor)
@@ -201,8 +202,8 @@ def _scaled(layer: Diagonal, form: _Form) -> _Form | None:
     if s != 0:
         return None
     if isinstance(form, _Gated):
-        times = form.times(w)
-        return times if _within(FACTORS, times.factor) else None
+        times = replace(form.times(w), scaled=True)
+        return times if not form.scaled and _within(FACTORS, times.factor) else None
     power = _Power(tuple(w * c for c in form.c), form.steps + 1)
     plain = all(c == 0 or _within(PARAMETERS, c) for c in power.c)
     return power if plain and power.steps <= MOST_STEPS else None
