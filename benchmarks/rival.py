@@ -39,11 +39,11 @@ class Way:
 
 
 class Rival:
-    """auto_LiRPA's bounds of one network in one norm."""
+    """auto_LiRPA's bounds of one network in one norm; ``module`` is it, if somebody has one."""
 
-    def __init__(self, network: Network, norm: str, method: str) -> None:
+    def __init__(self, network: Network, norm: str, method: str, module: Any = None) -> None:
         self.method, self.norm = method, norm
-        self.plain = Plain(network)
+        self.plain = Plain(network) if module is None else module
         self.bounded: dict[str, Any] = {}
 
     def ways(self, count: int) -> Iterator[Way]:
@@ -100,12 +100,12 @@ class Rival:
 
 
 def measure_rival(
-    network: Network, images: Images, norm: str, method: str, repeat: int
+    network: Network, images: Images, norm: str, method: str, repeat: int, module: Any = None
 ) -> Measured:
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
         warnings.simplefilter("ignore")
         watch, start = Watch(), time.perf_counter()
-        rival = Rival(network, norm, method)
+        rival = Rival(network, norm, method, module)
         setup = time.perf_counter() - start
         x, margins = _ask(rival, images.rows, images.label)
         other, other_margins = _ask(rival, images.other, images.other_label)

@@ -25,6 +25,7 @@ import importlib.util
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import comparison_tables as tables
 import numpy as np
@@ -93,7 +94,13 @@ def _stem(entry: Benchmark) -> str:
 
 
 def compare(
-    name: str, network: Network, images: Images, norm: str, options: argparse.Namespace, rival: bool
+    name: str,
+    network: Network,
+    images: Images,
+    norm: str,
+    options: argparse.Namespace,
+    rival: bool,
+    module: Any = None,
 ) -> Comparison:
     """All methods of both on one network, one after the other, so that they meet one machine."""
     result = Comparison(name, norm, images.places, options.method)
@@ -107,7 +114,7 @@ def compare(
     for method in options.rival_method if rival else ():
         say(f"{name} {norm}: auto_LiRPA {method}")
         try:
-            found = measure_rival(network, images, norm, method, options.repeat)
+            found = measure_rival(network, images, norm, method, options.repeat, module)
         except Exception as error:  # the rival's limits are not ours to list
             result.failures[method] = f"{type(error).__name__}: {error}".splitlines()[0]
             say(f"  fails: {result.failures[method]}")
