@@ -70,9 +70,10 @@ def within(
 def gated(operand: float, output: float) -> Accuracy:
     """:func:`within` of x·h(x), also where it is written out as factors, in whatever order.
 
-    Those may be up to four times as large as the operand, and lose 64 tiny: each of up to five
-    products loses tiny, of which later factors make up to eight times as much
-    (:mod:`boundcert.network.gates`).
+    Those may be up to four times as large as the operand, and lose 64 tiny: what the operand is
+    multiplied by in up to three steps loses tiny each, later factors make up to eight times as much
+    of it, and all is told of twice the value at least (:mod:`boundcert.network.gates`). What gates
+    lose is in proportion to the operand: some tiny, less than the unit.
     """
     plain = within(operand, output)
 

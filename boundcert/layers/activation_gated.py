@@ -5,7 +5,7 @@ same, and turn at 1/a times the same points.
 
 What a runtime adds where they are written out: erf or tanh 16u, the sum with 1 2u more, halved and
 times |x|; the sigmoid 6u(1 + σ), times |x|; tanh of softplus 24u and that 12u relative; the hard
-sigmoid 8u; each of up to seven products u relative; and what an argument of up to six roundings
+sigmoid 8u; each of up to six products u relative; and what an argument of up to six roundings
 makes of them, at most 6u.
 """
 

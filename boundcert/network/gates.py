@@ -36,8 +36,8 @@ DEGREE = 3
 #: Parameters outside of this range are left as they are written, and so are factors, with which
 #: runtimes might leave the range of their numbers on the way.
 PARAMETERS, FACTORS = (2.0**-10, 2.0**10), (0.5, 2.0)
-#: Most operations, a rounding each, on the way to an argument, and from a gate to the product.
-MOST_STEPS = 6
+#: Most operations, a rounding each, on the way to an argument, and on a gate before the product.
+MOST_STEPS, MOST_ON_GATES = 6, 3
 #: What the numbers of GELU's tanh form may differ by from those of ONNX.
 NEAR = 1e-3
 
@@ -198,7 +198,7 @@ def _scaled(layer: Diagonal, form: _Form) -> _Form | None:
         gate = replace(form, r=w * form.r, v=w * form.v + s, steps=form.steps + 1)
         once = s == 0 or form.v == 0
         plain = once and _within(FACTORS, gate.r) and abs(gate.v) <= FACTORS[1]
-        return gate if plain and gate.steps <= MOST_STEPS else None
+        return gate if plain and gate.steps <= MOST_ON_GATES else None
     if s != 0:
         return None
     if isinstance(form, _Gated):

@@ -74,9 +74,11 @@ APART = {
     "faint": "s = Sigmoid x; t = Mul s tiny; y = Mul x t",
     "cancelling_shifts": "t = Add x eight; u = Sub t eight; s = Sigmoid u; y = Mul x s",
     "cancelling_terms": "p = Mul x two; q = Mul x root2; t = Sub p q; s = Sigmoid t; y = Mul x s",
-    "shifted_twice": "e = Erf x; f = Add e three; s = Sub f two; y = Mul x s",
+    "shifted_twice": "e = Erf x; f = Add e two; s = Sub f one; y = Mul x s",
     "scaled_often": "a = Mul x two; b = Mul a half; c = Mul b two; d = Mul c half; e = Mul d two; "
     "f = Mul e half; t = Mul f two; s = Sigmoid t; y = Mul x s",
+    "scaled_gate": "s = Sigmoid x; a = Mul s half; b = Mul a two; c = Mul b half; d = Mul c two; "
+    "y = Mul x d",
     "one_of_two": "s = Sigmoid x; p = Mul x s; n = Mul p minus; g = Sigmoid n; y = Mul g x",
 }
 
