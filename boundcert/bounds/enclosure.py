@@ -2,50 +2,54 @@
 
 from __future__ import annotations
 
-import torch
+import math
+
+import numpy as np
+from numpy.typing import NDArray
 
 #: A step between frames is at most a factor.
 STRIDE = 8.0
+
+#: A number a sample, and samples.
+Numbers = NDArray[np.float64]
+Places = NDArray[np.int64]
 
 
 class Enclosure:
     """Where R(ε) = ε lies: log ε and log R/ε at the nearest frame on each side."""
 
-    def __init__(self, like: torch.Tensor, beyond: float) -> None:
+    def __init__(self, like: Numbers, beyond: float) -> None:
         self.beyond = beyond
-        self.below = torch.full_like(like, -torch.inf)
-        self.above = torch.full_like(like, torch.inf)
-        self.rise, self.fall = torch.zeros_like(like), torch.zeros_like(like)
-        self.last = torch.zeros_like(like)
+        self.below, self.above = np.full_like(like, -np.inf), np.full_like(like, np.inf)
+        self.rise, self.fall = np.zeros_like(like), np.zeros_like(like)
+        self.last = np.zeros_like(like)
 
-    def next(self, rows: torch.Tensor, eps: torch.Tensor, root: torch.Tensor) -> torch.Tensor:
+    def next(self, rows: Places, eps: Numbers, root: Numbers) -> Numbers:
         """The next ε to try, after a frame at ``eps`` found ``root``."""
-        here = eps.log()
-        most = torch.full_like(eps, STRIDE).log()
-        gap = (torch.clamp(root, min=1e-300).log() - here).clamp(-most, most)
+        here, most = np.log(eps), math.log(STRIDE)
+        gap = (np.log(np.maximum(root, 1e-300)) - here).clip(-most, most)
         up = (gap >= 0) & (here > self.below[rows])
         down = (gap < 0) & (here < self.above[rows])
         # Illinois' rule: an end that stays where it is twice counts for half
         again = self.last[rows]
-        self.fall[rows] = torch.where(up & (again > 0), self.fall[rows] * 0.5, self.fall[rows])
-        self.rise[rows] = torch.where(down & (again < 0), self.rise[rows] * 0.5, self.rise[rows])
-        self.last[rows] = up.to(eps.dtype) - down.to(eps.dtype)
-        self.below[rows] = torch.where(up, here, self.below[rows])
-        self.rise[rows] = torch.where(up, gap, self.rise[rows])
-        self.above[rows] = torch.where(down, here, self.above[rows])
-        self.fall[rows] = torch.where(down, gap, self.fall[rows])
+        self.fall[rows] = np.where(up & (again > 0), self.fall[rows] * 0.5, self.fall[rows])
+        self.rise[rows] = np.where(down & (again < 0), self.rise[rows] * 0.5, self.rise[rows])
+        self.last[rows] = up.astype(eps.dtype) - down
+        self.below[rows] = np.where(up, here, self.below[rows])
+        self.rise[rows] = np.where(up, gap, self.rise[rows])
+        self.above[rows] = np.where(down, here, self.above[rows])
+        self.fall[rows] = np.where(down, gap, self.fall[rows])
         low, high = self.below[rows], self.above[rows]
         rise, fall = self.rise[rows], self.fall[rows]
-        share = (rise / (rise - fall)).nan_to_num(0.5).clamp(0.02, 0.98)
-        open_ = here + gap * self.beyond
-        enclosed = low.isfinite() & high.isfinite()
-        return torch.where(enclosed, low + share * (high - low), open_).exp()
+        share = np.nan_to_num(rise / (rise - fall), nan=0.5).clip(0.02, 0.98)
+        enclosed = np.isfinite(low) & np.isfinite(high)
+        inside = low + share * (high - low)
+        return np.exp(np.where(enclosed, inside, here + gap * self.beyond))
 
-    def halved(
-        self, rows: torch.Tensor, eps: torch.Tensor, root: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def halved(self, rows: Places, eps: Numbers, root: Numbers) -> tuple[Numbers, Numbers]:
         """A root not past the middle between the nearest frames; and how far they are apart."""
-        low, high, here = self.below[rows], self.above[rows], root.log()
+        low, high, here = self.below[rows], self.above[rows], np.log(root)
         middle = 0.5 * (low + high)
-        past = (here - eps.log()).abs() > 0.5 * (high - low)
-        return torch.where(past & middle.isfinite(), middle.exp(), root), high - low
+        past = np.abs(here - np.log(eps)) > 0.5 * (high - low)
+        halfway = np.where(past & np.isfinite(middle), np.exp(middle), root)
+        return halfway, high - low

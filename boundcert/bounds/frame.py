@@ -9,7 +9,6 @@ from functools import cached_property
 
 import torch
 
-from boundcert.bounds.backward import Linear
 from boundcert.bounds.clock import Clock
 from boundcert.bounds.deployed import Errors, widened
 from boundcert.bounds.form import Form
@@ -17,13 +16,11 @@ from boundcert.bounds.kept import Kept
 from boundcert.bounds.problem import Problem
 from boundcert.bounds.propagate import size_of
 from boundcert.bounds.refine import refine
-from boundcert.bounds.sought import MARGINS, Sought, Start, bounds_on
 from boundcert.bounds.spread import Source, Spread, opaque, spread_of
 from boundcert.layers.activation import Elementwise
 from boundcert.layers.base import UNIT, Deviation, Layer
 from boundcert.layers.registry import LINEAR
-from boundcert.layers.relaxation import Box, Relaxation, down
-from boundcert.layers.rows import Rows
+from boundcert.layers.relaxation import Box, Relaxation
 from boundcert.norms import Norm
 
 #: The box of a node at radii (B,), from the one that forms give.
@@ -258,24 +255,3 @@ class Frame:
     def operands(self, k: int) -> tuple[Box, ...]:
         """The boxes of node k's operands."""
         return tuple(self.boxes[i] for i in self.problem.network.nodes[k].inputs)
-
-    def margins(self, label: torch.Tensor) -> Linear:
-        """Bounds on z_label − z_rival for every other class, (B·(C − 1),), a sample's together."""
-        network, last = self.problem.network, len(self.problem.network.nodes) - 1
-        classes, shape = network.classes, network.nodes[last].shape
-        rival = torch.arange(classes - 1).repeat(len(label), 1)
-        rival = (rival + (rival >= label[:, None])).reshape(-1)
-        owner = torch.arange(len(label)).repeat_interleave(classes - 1)
-        mine = label[owner]
-        logits = self.problem.values[last].reshape(len(label), -1)
-
-        def first(cut: slice, precision: torch.dtype) -> Start:
-            values = torch.zeros(len(owner[cut]), classes, dtype=precision)
-            values.scatter_(1, mine[cut, None], 1.0).scatter_(1, rival[cut, None], -1.0)
-            zero = torch.zeros(len(values), dtype=torch.float64)
-            return {last: Rows.of(values, owner[cut], shape)}, zero
-
-        point = down(logits[owner, mine], -logits[owner, rival])
-        concretise = self.problem.region.vanishing
-        sought = Sought(MARGINS, first, point, owner, rival, concretise)
-        return bounds_on(self, sought, self.steps)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
-from boundcert.bounds.backward import Linear
+from boundcert.bounds.enclosure import Numbers
 from boundcert.bounds.frame import Ahead, Frame
+from boundcert.bounds.margins import Margins
 
 #: Looks end when the gap (see :func:`_gap`) is this close to 0, or within a share of log s/ε.
-LOOK, SHARE = 2e-3, 0.25
+LOOK, SHARE = 4e-3, 0.35
 #: How the gap falls with log s where nothing is known, and at most.
 STEEP, STEEP_TUNED, STEEPEST = 2.0, 6.0, 50.0
 #: Most looks at the margins of one frame.
@@ -33,15 +35,15 @@ class Looked(NamedTuple):
     root : estimate of the root; nan where no look found a number.
     """
 
-    reach: torch.Tensor
-    proved: torch.Tensor
-    root: torch.Tensor
+    reach: Numbers
+    proved: Numbers
+    root: Numbers
 
 
 def frame_root(
     frame: Frame,
     label: torch.Tensor,
-    steep: torch.Tensor,
+    steep: Numbers,
     ahead: Ahead | None = None,
 ) -> Looked:
     """What a frame proves, and where the root of reach(s) = s lies.
@@ -50,63 +52,64 @@ def frame_root(
     rule), or along ``steep`` where all looks are on one side: what the last frame found, and what
     is found here is left there in place. Boxes that ``ahead`` estimates prove nothing.
     """
-    eps, first = frame.eps, frame.eps
-    low, here = torch.full_like(eps, -torch.inf), eps.log()
-    high, side = -low, torch.zeros_like(eps)
-    rise, fall = torch.zeros_like(eps), torch.zeros_like(eps)
-    proved, root = torch.zeros_like(eps), here
-    before, before_gap = torch.full_like(eps, torch.nan), torch.full_like(eps, torch.nan)
-    open_ = torch.ones_like(eps, dtype=torch.bool)
-    unknown = open_.clone()
+    eps, margins = frame.eps.numpy(), Margins.of(frame.problem, label)
+    centre = np.log(eps)
+    low, here, high = np.full_like(eps, -np.inf), centre, np.full_like(eps, np.inf)
+    rise, fall, side = np.zeros_like(eps), np.zeros_like(eps), np.zeros_like(eps)
+    first, proved, root = eps, np.zeros_like(eps), here
+    before, before_gap = np.full_like(eps, np.nan), np.full_like(eps, np.nan)
+    open_ = np.ones_like(eps, dtype=np.bool_)
+    unknown = open_.copy()
     for look in range(MOST_LOOKS):
-        at = eps if look == 0 else here.exp()
-        reached = reach_of(frame if look == 0 else frame.tightened(at, ahead), label)
+        at = eps if look == 0 else np.exp(here)
+        there = frame if look == 0 else frame.tightened(torch.from_numpy(at), ahead)
+        reached = reach_of(there, margins)
         first = reached if look == 0 else first
-        unknown &= ~reached.isfinite()
+        unknown &= ~np.isfinite(reached)
         if ahead is None or look == 0:
-            inside = torch.minimum(at, reached)
-            proved = torch.where(open_ & (at <= eps) & (inside > proved), inside, proved)
+            inside = np.minimum(at, reached)
+            proved = np.where(open_ & (at <= eps) & (inside > proved), inside, proved)
         gap = _gap(reached / at)
         slope = (before_gap - gap) / (here - before)
-        steep[:] = torch.where(open_ & slope.isfinite(), slope.clamp(1.0, STEEPEST), steep)
+        steep[:] = np.where(open_ & np.isfinite(slope), slope.clip(1.0, STEEPEST), steep)
         up = gap >= 0
         # an end that stays where it is twice counts for half
-        fall = torch.where(up & (side > 0), fall * 0.5, fall)
-        rise = torch.where(~up & (side < 0), rise * 0.5, rise)
-        side = torch.where(up, 1.0, -1.0)
-        low, rise = torch.where(up, here, low), torch.where(up, gap, rise)
-        high, fall = torch.where(up, high, here), torch.where(up, fall, gap)
-        share = (rise / (rise - fall)).nan_to_num(0.5).clamp(INSIDE, 1 - INSIDE)
-        stride = (gap / steep).clamp(-math.log(RETREAT), math.log(STRIDE))
-        enclosed = low.isfinite() & high.isfinite()
-        further = torch.where(enclosed, low + share * (high - low), here + stride)
+        fall = np.where(up & (side > 0), fall * 0.5, fall)
+        rise = np.where(~up & (side < 0), rise * 0.5, rise)
+        side = np.where(up, 1.0, -1.0)
+        low, rise = np.where(up, here, low), np.where(up, gap, rise)
+        high, fall = np.where(up, high, here), np.where(up, fall, gap)
+        share = np.nan_to_num(rise / (rise - fall), nan=0.5).clip(INSIDE, 1 - INSIDE)
+        stride = (gap / steep).clip(-math.log(RETREAT), math.log(STRIDE))
+        enclosed = np.isfinite(low) & np.isfinite(high)
+        further = np.where(enclosed, low + share * (high - low), here + stride)
         # so near the root that a step along the slope is better than where it is enclosed
         newton = here + stride
-        inner = enclosed & (newton > low) & (newton < high) & (gap.abs() < 0.1)
+        inner = enclosed & (newton > low) & (newton < high) & (np.abs(gap) < 0.1)
         # right at the root, as at the farthest point of a range, there is no way to go
-        further = torch.where(inner | (gap == 0), newton, further)
+        further = np.where(inner | (gap == 0), newton, further)
         # a sample that is done keeps its root, whoever else is looked at
-        root = torch.where(open_, further, root)
-        near = torch.clamp(SHARE * (here - eps.log()).abs(), min=LOOK)
-        open_ &= ~((gap.abs() <= near) | (root < eps.log() + math.log(LEAST)))
-        if not bool(open_.any()):
+        root = np.where(open_, further, root)
+        near = np.maximum(SHARE * np.abs(here - centre), LOOK)
+        open_ &= ~((np.abs(gap) <= near) | (root < centre + math.log(LEAST)))
+        if not open_.any():
             break
         before, before_gap = here, gap
-        here = torch.where(open_, further, here)
-    return Looked(first, proved, torch.where(unknown, torch.nan, root.exp()))
+        here = np.where(open_, further, here)
+    return Looked(first, proved, np.where(unknown, np.nan, np.exp(root)))
 
 
-def reach_of(frame: Frame, label: torch.Tensor) -> torch.Tensor:
+def reach_of(frame: Frame, margins: Margins) -> Numbers:
     """(B,) signed radius at which the smallest margin would vanish; rounded down where positive."""
-    margins: Linear = frame.margins(label)
-    return frame.problem.region.within(margins.reach().reshape(len(label), -1).amin(dim=1))
+    reach = margins.bounds(frame).reach().reshape(len(frame.eps), -1)
+    return frame.problem.region.within(reach.amin(dim=1)).numpy()
 
 
-def _gap(ratio: torch.Tensor) -> torch.Tensor:
+def _gap(ratio: Numbers) -> Numbers:
     """log ρ of ρ = reach(s)/s ≥ 1, and −log(2 − ρ) below, which goes on as smoothly to −∞.
 
     Far from the root either way ρ is a power of s, or so; nan, of no bound, is far below.
     """
-    above = ratio.clamp(min=1.0).log()
-    below = (2 - ratio.clamp(max=1.0)).log()
-    return (above - below).nan_to_num(-math.log(1e6), 500.0, -math.log(1e6))
+    above = np.log(np.maximum(ratio, 1.0))
+    below = np.log(2 - np.minimum(ratio, 1.0))
+    return np.nan_to_num(above - below, nan=-math.log(1e6), posinf=500.0, neginf=-math.log(1e6))

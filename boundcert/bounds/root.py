@@ -5,20 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 
 from boundcert.bounds.clock import Clock, OutOfTime
-from boundcert.bounds.enclosure import STRIDE, Enclosure
+from boundcert.bounds.enclosure import STRIDE, Enclosure, Numbers, Places
 from boundcert.bounds.frame import Frame
 from boundcert.bounds.kept import Kept
 from boundcert.bounds.looks import STEEP, STEEP_TUNED, STEEPEST, frame_root, reach_of
+from boundcert.bounds.margins import Margins
 from boundcert.bounds.problem import Problem
 from boundcert.bounds.trend import Trend
 from boundcert.norms import Norm
 
 #: A frame is the last when what it proves comes so close to its root; a scout, when its root lies
 #: so close to its radius: the root's error is a small fraction of that.
-GAP, SCOUTED = 5e-4, 1.2e-2
+GAP, SCOUTED = 7e-4, 1.2e-2
 #: Where bounds jump, as lines do when a box grows past a kink's middle, a root is known well enough
 #: between frames on either side of the jump that are so close together.
 APART = 1e-3
@@ -33,8 +35,12 @@ SURELY = 0.9
 SCOUTING = 0.5
 #: Most frames that are built for a sample.
 MOST_FRAMES = 14
-#: The first frame looks at this share of the distance that the linearisation at the sample gives.
-FIRST = 0.1
+#: The first frame looks at c·s·(k/s)^d, s the distance that the linearisation at the sample gives,
+#: k what is known: c and d, and for balls of norm ∞, fitted to networks of all kinds. Rather too
+#: low: bounds built too high up say little.
+FIRST, FIRST_LINF = (0.2, 0.15), (0.5, 0.2)
+#: No more is made of a known radius that is a smaller share than this.
+FAINT = 1e-6
 #: No frame is built nearer to what is proved already.
 ABOVE = 1.0 + 4e-4
 #: Until the radius sought is enclosed, the next frame of an ascent goes this power of R/ε further,
@@ -70,6 +76,7 @@ class Rung:
     steps: int = 0
 
 
+@np.errstate(all="ignore")
 def largest_radius(
     problem: Problem,
     label: torch.Tensor,
@@ -88,26 +95,28 @@ def largest_radius(
     then mostly enough. Where lines are chosen by ascent, which costs far more than a proof, every
     frame proves.
     """
-    best = known.clone()
     if rung.ball and not rung.steps and problem.norm is Norm.LINF:
-        return best  # multipliers have nothing to see where all entries may be far out together
-    straight = reach_of(Frame.build(problem, torch.zeros_like(known)), label)
+        # multipliers have nothing to see where all entries may be far out together
+        return known.clone()
+    search = _Search(problem, label, known.numpy().copy(), rung)
+    flat = Frame.build(problem, torch.zeros_like(known))
+    straight = reach_of(flat, Margins.of(problem, label))
+    best, linf = search.best, problem.norm is Norm.LINF
+    share, power = FIRST_LINF if linf else FIRST
+    first = straight * share * (best / straight).clip(FAINT, 1.0) ** power
     if rung.ball:
-        higher = HIGHER_LINF if problem.norm is Norm.LINF else HIGHER
-        first = torch.where(best > 0, best * higher, straight * FIRST)
-    else:
-        first = torch.maximum(straight * FIRST, best * ABOVE)
-    first = problem.region.within(first)
-    open_ = straight.isfinite() & (first > best) & first.isfinite()
-    search, rows = _Search(problem, label, best, rung), torch.nonzero(open_).reshape(-1)
+        first = np.where(best > 0, best * (HIGHER_LINF if linf else HIGHER), first)
+    first = np.maximum(first, best * ABOVE)
+    first = search.within(first, slice(None))
+    (rows,) = np.nonzero(np.isfinite(straight) & (first > best) & np.isfinite(first))
     if not rung.steps:
         scouting = clock.share(SCOUTING)
         search.run(rows, first, torch.float32, scouting)
         clock.frame = scouting.frame
-        first = torch.where(search.seen, search.guess * PROVED, first)
+        first = np.where(search.seen, search.guess * PROVED, first)
         rows = rows[~(search.seen & (first <= best * SURELY))[rows]]
     search.run(rows, first, torch.float64, clock)
-    return best
+    return torch.from_numpy(best)
 
 
 class _Search:
@@ -120,27 +129,25 @@ class _Search:
     seen : (B,) whether a frame of the last run had a root.
     """
 
-    def __init__(
-        self,
-        problem: Problem,
-        label: torch.Tensor,
-        best: torch.Tensor,
-        rung: Rung,
-    ) -> None:
+    def __init__(self, problem: Problem, label: torch.Tensor, best: Numbers, rung: Rung) -> None:
         self.problem, self.label, self.rung = problem, label, rung
         self.best, self.guess = best, best
-        self.steep = torch.full_like(best, STEEP_TUNED if rung.steps else STEEP)
-        self.last = (torch.full_like(best, torch.nan), torch.full_like(best, torch.nan))
-        self.seen = torch.zeros_like(label, dtype=torch.bool)
+        self.steep = np.full_like(best, STEEP_TUNED if rung.steps else STEEP)
+        self.last = (np.full_like(best, np.nan), np.full_like(best, np.nan))
+        self.seen = np.zeros_like(best, dtype=np.bool_)
         self.trend = Trend(len(label))
         self.kept = Kept(problem.room)
+        rooms = problem.region.rooms
+        self.farthest = np.full_like(best, np.inf) if rooms is None else rooms.farthest.numpy()
 
-    def run(
-        self, rows: torch.Tensor, guess: torch.Tensor, precision: torch.dtype, clock: Clock
-    ) -> None:
+    def within(self, radius: Numbers, rows: Places | slice) -> Numbers:
+        """Radii of samples ``rows``, none beyond the farthest point of the data's range."""
+        return np.minimum(radius, self.farthest[rows])
+
+    def run(self, rows: Places, guess: Numbers, precision: torch.dtype, clock: Clock) -> None:
         """Frames for samples ``rows`` from radii ``guess`` (B,) on, until roots meet radii."""
-        self.seen = torch.zeros_like(self.seen)
-        self.guess = guess.clone()
+        self.seen = np.zeros_like(self.seen)
+        self.guess = guess.copy()
         proves, tuned = precision is torch.float64, self.rung.steps > 0
         enclosure = Enclosure(guess, BEYOND)
         share = PROVED if proves and not tuned else 1.0
@@ -156,14 +163,14 @@ class _Search:
             proved, root = self._root(frame, rows)
             known = self.best[rows]
             if proves:
-                self.best[rows] = torch.fmax(known, proved)
-            self.seen[rows] |= root.isfinite() & (root > 0)
-            root = root.nan_to_num(0.0)
+                self.best[rows] = np.fmax(known, proved)
+            self.seen[rows] |= np.isfinite(root) & (root > 0)
+            root = np.nan_to_num(root)
             if tuned:
                 # bounds for a smaller radius may do better there than these say
-                met = self.best[rows] >= torch.maximum(root, eps * NEARER) * (1 - GAP)
+                met = self.best[rows] >= np.maximum(root, eps * NEARER) * (1 - GAP)
                 between = self.best[rows] ** (1 - BACK) * eps**BACK
-                root = torch.where(root > self.best[rows], root, between)
+                root = np.where(root > self.best[rows], root, between)
             elif proves:
                 met = (root > 0) & (self.best[rows] >= root * (1 - gap))
             else:
@@ -171,29 +178,23 @@ class _Search:
             if tuned or not proves:
                 # as low as need be, and not as far as is known: more frames would find no more
                 met |= (eps <= known * HOPELESS) & ~(root > eps)
-            root = root.clamp(eps / STRIDE, eps * STRIDE)
+            root = root.clip(eps / STRIDE, eps * STRIDE)
             further = enclosure.next(rows, eps, root)
             if not tuned:
                 # where bounds jump looks say either end of the enclosure, again and again
                 further, apart = enclosure.halved(rows, eps, root)
                 met |= apart <= APART
-            further = torch.maximum(further, self.best[rows] * ABOVE)
-            further = self.problem.region.within(further * share, rows)
-            self.guess[rows] = torch.where(met, root, further)
+            further = np.maximum(further, self.best[rows] * ABOVE)
+            further = self.within(further * share, rows)
+            self.guess[rows] = np.where(met, root, further)
             clock.step = clock.elapsed - started
             if not tuned:
                 clock.frame = clock.step / len(rows)
             rows = rows[~met]
 
-    def _frame(
-        self,
-        rows: torch.Tensor,
-        eps: torch.Tensor,
-        clock: Clock,
-        precision: torch.dtype,
-    ) -> Frame:
+    def _frame(self, rows: Places, eps: Numbers, clock: Clock, precision: torch.dtype) -> Frame:
         """The frame of some samples at radii eps, with as many steps as the time left allows."""
-        steps = self.rung.steps
+        steps, samples = self.rung.steps, torch.from_numpy(rows)
         if steps and clock.seconds is not None:
             share = (clock.seconds - clock.elapsed) / TUNED_FRAMES
             afforded = (share / max(clock.frame * len(rows), 1e-9) - 1) / STEP_COST
@@ -202,44 +203,42 @@ class _Search:
             steps = int(min(steps, afforded))
             clock.reserve = RESERVE * clock.frame * len(rows)
         ball = self.rung.ball and self.problem.norm is not Norm.LINF
-        problem = self.problem.take(rows)
+        problem = self.problem.take(samples)
         if steps:
-            self.kept.turn(rows)
+            self.kept.turn(samples)
         kept = self.kept if steps else None
-        return Frame.build(problem, eps, ball, clock, precision, steps, kept)
+        return Frame.build(problem, torch.from_numpy(eps), ball, clock, precision, steps, kept)
 
-    def _root(self, frame: Frame, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _root(self, frame: Frame, rows: Places) -> tuple[Numbers, Numbers]:
         """(proved radius, estimated root), (B,) each, of a frame for some samples."""
-        label, steep = self.label[rows], self.steep[rows]
+        samples, eps = torch.from_numpy(rows), frame.eps.numpy()
+        label, steep = self.label[samples], self.steep[rows]
         if self.rung.steps:
-            reached = reach_of(frame, label)
-            root = self._straight_on(frame.eps, reached, rows)
+            reached = reach_of(frame, Margins.of(frame.problem, label))
+            root = self._straight_on(eps, reached, rows)
         else:
-            self.trend.add(rows, frame)
-            ahead = partial(self.trend.box, rows=rows)
+            self.trend.add(samples, frame)
+            ahead = partial(self.trend.box, rows=samples)
             reached, _, root = frame_root(frame, label, steep, ahead)
             self.steep[rows] = steep
-        proved = torch.minimum(frame.eps, reached)
-        below = torch.nonzero(~(reached >= frame.eps)).reshape(-1)
+        proved = np.minimum(eps, reached)
+        (below,) = np.nonzero(~(reached >= eps))
         if frame.precision is torch.float64 and len(below):
-            part = frame.take(below)
-            steep = self.steep[rows[below]]
-            inside = frame_root(part, label[below], steep)
-            proved[below] = torch.fmax(proved[below], inside.proved)
-            root[below] = torch.where(root[below].isfinite(), root[below], inside.root)
+            some = torch.from_numpy(below)
+            inside = frame_root(frame.take(some), label[some], self.steep[rows[below]])
+            proved[below] = np.fmax(proved[below], inside.proved)
+            root[below] = np.where(np.isfinite(root[below]), root[below], inside.root)
         return proved, root
 
-    def _straight_on(
-        self, eps: torch.Tensor, reached: torch.Tensor, rows: torch.Tensor
-    ) -> torch.Tensor:
+    def _straight_on(self, eps: Numbers, reached: Numbers, rows: Places) -> Numbers:
         """The root (B,) that a secant through this frame's reach at ε and the last one's gives.
 
         Bounds whose lines were chosen for ε are far from the best beyond it: there is nothing to
         look at but the reach at ε alone.
         """
-        log = (reached / eps).log()
-        slope = (self.last[1][rows] - log) / (eps / self.last[0][rows]).log()
-        steep = torch.where(slope.isfinite(), slope.clamp(1.0, STEEPEST), self.steep[rows])
+        log = np.log(reached / eps)
+        slope = (self.last[1][rows] - log) / np.log(eps / self.last[0][rows])
+        steep = np.where(np.isfinite(slope), slope.clip(1.0, STEEPEST), self.steep[rows])
         for kept, new in zip((self.steep, *self.last), (steep, eps, log)):
             kept[rows] = new
-        return eps * (log / steep).exp()
+        return eps * np.exp(log / steep)

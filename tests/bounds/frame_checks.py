@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import torch
 
+from boundcert.bounds.backward import Linear
 from boundcert.bounds.frame import Frame
+from boundcert.bounds.margins import Margins
 from boundcert.bounds.prefix import prefix
 from boundcert.bounds.primitives import primitives
 from boundcert.bounds.problem import Problem
@@ -37,6 +39,10 @@ def classes(network: Network, x: torch.Tensor) -> torch.Tensor:
         return network.logits(x).argmax(dim=1)
 
 
+def margins_of(frame: Frame, label: torch.Tensor) -> Linear:
+    return Margins.of(frame.problem, label).bounds(frame)
+
+
 def assert_holds(frame: Frame, label: torch.Tensor, points: Iterable[torch.Tensor]) -> None:
     """Boxes, 2-norms and margins hold at points (B, *shape), up to their values' own rounding."""
     lower = least_margins(frame, label)
@@ -50,7 +56,7 @@ def least_margins(frame: Frame, label: torch.Tensor) -> torch.Tensor:
     """(B, C − 1) bounds on the margins at the frame's radii."""
     classes = frame.problem.network.classes
     with torch.no_grad():
-        found = frame.margins(label).at(frame.eps.repeat_interleave(classes - 1))
+        found = margins_of(frame, label).at(frame.eps.repeat_interleave(classes - 1))
     return found.reshape(len(label), -1)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bounds.frame_checks import CLIMB, assert_holds, classes, problem_of
+from bounds.frame_checks import CLIMB, assert_holds, classes, margins_of, problem_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from network_factory import linear_network, random_network, relu_mlp, smooth_mlp
@@ -162,7 +162,7 @@ def test_exact_on_linear_networks(seed: int, weight: float, scale: float, norm: 
     label = classes(network, x)
     with torch.no_grad():
         problem = problem_of(network, norm, x, clip)
-        reach = Frame.build(problem, torch.zeros(SAMPLES, dtype=torch.float64)).margins(label)
+        reach = margins_of(Frame.build(problem, torch.zeros(SAMPLES, dtype=torch.float64)), label)
         radius = problem.region.within(reach.reach().reshape(SAMPLES, -1).amin(dim=1))
         eye = torch.eye(x[0].numel(), dtype=torch.float64).reshape(-1, *network.input_shape)
         zero = network.logits(torch.zeros_like(eye[:1]))
@@ -236,7 +236,7 @@ def test_a_range_without_another_class_is_proved_to_its_farthest_point(norm: Nor
         # no slope is 0, so that nothing vanishes at infinity
         problem = problem_of(network, norm, x, clip)
         eps = torch.full((1,), 3.0 * farthest, dtype=torch.float64)
-        reach = Frame.build(problem, eps).margins(label).reach()
+        reach = margins_of(Frame.build(problem, eps), label).reach()
     assert bool((reach.isfinite() & (reach >= farthest)).all())
 
 

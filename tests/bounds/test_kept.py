@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from bounds.frame_checks import assert_holds, classes, problem_of
+from bounds.frame_checks import assert_holds, classes, margins_of, problem_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from network_factory import random_network, relu_mlp
@@ -113,7 +113,7 @@ def test_an_ascent_goes_on_where_it_ended(norm: Norm) -> None:
             kept.turn(torch.arange(2))
             with torch.no_grad():
                 frame = Frame.build(problem, eps, ball=True, steps=2, kept=kept)
-                found.append(frame.margins(label).at(eps.repeat_interleave(3)))
+                found.append(margins_of(frame, label).at(eps.repeat_interleave(3)))
         assert bool((found[-1] >= found[0] - 1e-2 * found[0].abs()).all())
         better += int((found[-1] > found[0] + 1e-3 * found[0].abs()).sum())
     assert better >= 4

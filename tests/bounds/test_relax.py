@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from bounds.frame_checks import CLIMB, assert_holds, classes, problem_of
+from bounds.frame_checks import CLIMB, assert_holds, classes, margins_of, problem_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from network_factory import (
@@ -118,7 +118,7 @@ def test_exact_on_linear_networks(seed: int, weight: float, scale: float, norm: 
     label = classes(network, x)
     with torch.no_grad():
         problem = problem_of(network, norm, x)
-        reach = Frame.build(problem, torch.zeros(SAMPLES, dtype=torch.float64)).margins(label)
+        reach = margins_of(Frame.build(problem, torch.zeros(SAMPLES, dtype=torch.float64)), label)
         radius = reach.reach().reshape(SAMPLES, -1).amin(dim=1)
         eye = torch.eye(x[0].numel(), dtype=torch.float64).reshape(-1, *network.input_shape)
         zero = network.logits(torch.zeros_like(eye[:1]))
@@ -169,7 +169,7 @@ def test_an_ascent_raises_margins(norm: Norm) -> None:
         eps = relax(network, norm)(Evaluation(network, network.run(x)), label).radius
         problem, each = problem_of(network, norm, x), eps.repeat_interleave(network.classes - 1)
         plain, tuned = (
-            Frame.build(problem, eps, steps=steps).margins(label).at(each) for steps in (0, 6)
+            margins_of(Frame.build(problem, eps, steps=steps), label).at(each) for steps in (0, 6)
         )
     assert bool((tuned >= plain - 1e-6 * plain.abs()).all())
     size = problem.values[-1].reshape(SAMPLES, -1).abs().amax(dim=1)
