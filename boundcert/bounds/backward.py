@@ -8,11 +8,12 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 
+from boundcert.bounds.boxes import ByNode
 from boundcert.bounds.deployed import Errors
 from boundcert.bounds.kept import Begun
 from boundcert.kernels import backend
 from boundcert.layers.base import UNDERFLOW, UNIT, numel
-from boundcert.layers.relaxation import Box, Choice, Loss, Relaxation, down
+from boundcert.layers.relaxation import NOTHING, Box, Choice, Loss, Relaxation, down
 from boundcert.layers.rows import Rows, array, plane_of, planes, up
 from boundcert.layers.spectral import gamma
 from boundcert.network.graph import Network
@@ -107,7 +108,7 @@ def _below(node: int, relaxation: Relaxation, rows: Rows) -> tuple[tuple[Rows, .
 def carry(
     network: Network,
     relaxations: Sequence[Relaxation | None],
-    boxes: Sequence[Box],
+    boxes: ByNode,
     start: dict[int, Rows],
     rest: torch.Tensor,
     choices: Choices | None = None,
@@ -160,7 +161,7 @@ def carry(
 def first_rows(
     network: Network,
     relaxations: Sequence[Relaxation | None],
-    boxes: Sequence[Box],
+    boxes: ByNode,
     node: int,
     entries: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
     errors: Errors | None = None,
@@ -174,6 +175,8 @@ def first_rows(
     relaxation = relaxations[node]
     assert relaxation is not None
     parts, rest = relaxation.single(*entries)
+    if rest is NOTHING:
+        rest = torch.zeros(len(entries[0]), dtype=torch.float64)
     if errors and node in errors.own:
         index, owner, _ = entries
         rest = down(rest, -flat(errors.own[node])[owner, index])

@@ -8,11 +8,12 @@ the values with all errors, hold for whatever the runtime computes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 
+from boundcert.bounds.boxes import ByNode
 from boundcert.bounds.propagate import Evaluation, size_of
 from boundcert.clip import Clip
 from boundcert.errors import UsageError
@@ -81,7 +82,7 @@ class Rounded:
     fusion: Fusion
     pool: Layer | None = None
 
-    def error(self, arithmetic: Arithmetic, boxes: Sequence[Box]) -> torch.Tensor | None:
+    def error(self, arithmetic: Arithmetic, boxes: ByNode) -> torch.Tensor | None:
         """See :meth:`Layer.runtime_error`; ``boxes`` are those of all nodes so far.
 
         A product of coefficients that is smaller than tiny may be lost, at each of F roundings:

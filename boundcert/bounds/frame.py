@@ -9,6 +9,7 @@ from functools import cached_property
 
 import torch
 
+from boundcert.bounds.boxes import Boxes
 from boundcert.bounds.clock import Clock
 from boundcert.bounds.deployed import Errors, widened
 from boundcert.bounds.form import Form
@@ -47,7 +48,7 @@ class Frame:
 
     problem: Problem
     eps: torch.Tensor
-    boxes: list[Box] = field(default_factory=list)
+    boxes: Boxes = field(default_factory=Boxes)
     relaxations: list[Relaxation | None] = field(default_factory=list)
     forms: dict[int, Form] = field(default_factory=dict)
     spreads: dict[int, Spread] = field(default_factory=dict)
@@ -89,7 +90,7 @@ class Frame:
         frame = cls(
             problem,
             eps,
-            [],
+            Boxes(),
             [None],
             ball=ball,
             clock=clock,
@@ -97,7 +98,7 @@ class Frame:
             steps=steps,
             kept=kept,
         )
-        frame.boxes.append(frame._input())
+        frame.boxes[0] = frame._input()
         moves = bool((eps > 0).any())
         for k, node in enumerate(problem.network.nodes[1:], start=1):
             assert node.layer is not None
@@ -116,7 +117,7 @@ class Frame:
             frame.relaxations.append(relaxation)
             if moves:
                 frame._add_errors(k)
-            frame.boxes.append(frame._spread(k, frame.reached(k)))
+            frame.boxes[k] = frame._spread(k, frame.reached(k))
             if ball and k not in frame.sources and not isinstance(node.layer, LINEAR):
                 frame.sources[k] = opaque(frame, k)
         return frame
@@ -191,7 +192,7 @@ class Frame:
             self,
             problem=self.problem.take(samples),
             eps=self.eps[samples],
-            boxes=[box.take(samples) for box in self.boxes],
+            boxes=Boxes(lambda k: self.boxes[k].take(samples)),
             relaxations=[None] * len(self.relaxations),
             forms={k: form.take(samples) for k, form in self.forms.items()},
             spreads={k: spread.take(samples) for k, spread in self.spreads.items()},
@@ -209,8 +210,8 @@ class Frame:
         Nor is it with boxes that ``ahead`` estimates.
         """
         problem = self.problem
-        frame = replace(self, eps=eps, boxes=[], relaxations=[None])
-        frame.boxes.append(frame._input())
+        frame = replace(self, eps=eps, relaxations=[None])
+        frame.boxes = Boxes(lambda k: frame._moved_to(k, self, ahead))
         for k, node in enumerate(problem.network.nodes[1:], start=1):
             assert node.layer is not None
             relaxation, linear = self.relaxations[k], isinstance(node.layer, LINEAR)
@@ -218,13 +219,21 @@ class Frame:
                 relaxation = node.layer.relax(frame.operands(k), problem.values[k])
                 relaxation = frame.within(k, relaxation)
             frame.relaxations.append(relaxation)
-            box = frame._moved(k, node.layer, self)
-            if ahead is not None:
-                box = ahead(k, self.boxes[k] if k in self.forms else box, eps)
-            elif k in self.forms:
-                box = box.meet(*self.forms[k].ends(eps))
-            frame.boxes.append(frame._spread(k, box))
         return frame
+
+    def _moved_to(self, k: int, before: Frame, ahead: Ahead | None) -> Box:
+        """The box of node k, from a frame at other radii."""
+        layer = self.problem.network.nodes[k].layer
+        if layer is None:
+            return self._input()
+        if ahead is not None and k in before.forms:
+            return self._spread(k, ahead(k, before.boxes[k], self.eps))
+        box = self._moved(k, layer, before)
+        if ahead is not None:
+            box = ahead(k, box, self.eps)
+        elif k in before.forms:
+            box = box.meet(*before.forms[k].ends(self.eps))
+        return self._spread(k, box)
 
     def _moved(self, k: int, layer: Layer, before: Frame) -> Box:
         """The box of a node whose operands' are there, from that of a frame at other radii."""

@@ -33,6 +33,8 @@ PROVED = 1.0 - 1.5e-4
 SURELY = 0.9
 #: Share of the time left that scouting may take.
 SCOUTING = 0.5
+#: Scouting ends when no more than this share of samples is left: they go on beside the others.
+FEW = 0.2
 #: Most frames that are built for a sample.
 MOST_FRAMES = 14
 #: The first frame looks at c·s·(k/s)^d, s the distance that the linearisation at the sample gives,
@@ -152,8 +154,9 @@ class _Search:
         enclosure = Enclosure(guess, BEYOND)
         share = PROVED if proves and not tuned else 1.0
         gap = GAP_DUAL if self.rung.ball and not tuned else GAP
+        few = 0 if proves else int(len(rows) * FEW)
         for turn in range(MOST_FRAMES):
-            if not len(rows) or (turn and clock.over):
+            if len(rows) <= few or (turn and clock.over):
                 break
             started, eps = clock.elapsed, self.guess[rows]
             try:

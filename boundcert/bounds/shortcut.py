@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
 from boundcert.layers.base import UNIT
 from boundcert.layers.dense import Dense
-from boundcert.layers.relaxation import Box, Loss, Relaxation
+from boundcert.layers.relaxation import NOTHING, Box, Loss, Relaxation
 from boundcert.layers.rows import Rows
 from boundcert.layers.spectral import gamma
 from boundcert.network.graph import Network
@@ -67,19 +68,22 @@ class _Straight(Relaxation):
 
     def __init__(self, shortcut: Shortcut, point: Box, eps: torch.Tensor) -> None:
         super().__init__(tuple(point.low.shape[1:]))
-        self.shortcut = shortcut
-        terms, width = shortcut.matrix.shape
-        lost = shortcut.error + shortcut.gain * gamma(terms + 8)
-        deviation = eps[:, None].expand(-1, width)
-        share = (flat(point.deviation).amax(dim=1) + eps * lost) * (1 + 8 * UNIT)
-        self.loss = Loss.of(share, deviation)
+        self.shortcut, self.point, self.eps = shortcut, point, eps
+
+    @cached_property
+    def loss(self) -> Loss:
+        terms, width = self.shortcut.matrix.shape
+        lost = self.shortcut.error + self.shortcut.gain * gamma(terms + 8)
+        deviation = self.eps[:, None].expand(-1, width)
+        share = (flat(self.point.deviation).amax(dim=1) + self.eps * lost) * (1 + 8 * UNIT)
+        return Loss.of(share, deviation)
 
     def below(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
         shortcut, values = self.shortcut, flat(rows.flat(self.shape))
         matrix = shortcut.single if values.dtype is torch.float32 else shortcut.matrix
         mass = rows.mass * (shortcut.gain * (1 + 1e-9))
         below = Rows.of(values @ matrix, rows.owner, (matrix.shape[1],), mass)
-        return (below,), self.loss.rest(rows)
+        return (below,), self.loss.rest(rows) if rows.proves else NOTHING
 
 
 def worthwhile(network: Network, affine: list[int], node: int, norm: Norm) -> bool:

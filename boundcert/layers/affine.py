@@ -12,6 +12,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -28,7 +29,7 @@ from boundcert.layers.base import (
     norms_of,
     numel,
 )
-from boundcert.layers.relaxation import NUDGE, Box, Loss, Relaxation, largest
+from boundcert.layers.relaxation import NOTHING, NUDGE, Box, Loss, Relaxation, largest
 from boundcert.layers.rows import Rows
 from boundcert.layers.runtime_bounds import Detour, settled
 from boundcert.layers.spectral import gamma, spectral_norm_bound
@@ -267,20 +268,30 @@ class AffineRelaxation(Relaxation):
 
     def __init__(self, layer: Affine, box: Box) -> None:
         super().__init__(layer.out_shape)
-        self.layer = layer
+        self.layer, self.box = layer, box
         self.gain = layer.absolute_gain(Norm.LINF)
-        residual = layer.residual(largest(box.point.abs()))
-        deviation = box.deviation
-        share = residual + largest(deviation) * (self.gain * gamma(layer.fan_out + 8))
-        self.loss = Loss.of(share, deviation)
-        # rows that are read off: their coefficients are stored numbers, or rounded a few times
-        self.residual, self.exact = residual, Loss.of(largest(deviation) * gamma(8), deviation)
+
+    @cached_property
+    def residual(self) -> torch.Tensor:
+        """(B,) r of every entry."""
+        return self.layer.residual(largest(self.box.point.abs()))
+
+    @cached_property
+    def loss(self) -> Loss:
+        deviation = self.box.deviation
+        rounded = largest(deviation) * (self.gain * gamma(self.layer.fan_out + 8))
+        return Loss.of(self.residual + rounded, deviation)
+
+    @cached_property
+    def exact(self) -> Loss:
+        """Of rows that are read off: their coefficients are stored numbers, or rounded a little."""
+        return Loss.of(largest(self.box.deviation) * gamma(8), self.box.deviation)
 
     def below(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
         layer = self.layer.in_precision(rows.values.dtype)
         pulled = layer.pull(rows, rows.mass * (self.gain * (1 + 1e-9)))
-        if self.layer.moves_only:
-            return (pulled,), torch.zeros_like(rows.mass)
+        if self.layer.moves_only or not rows.proves:
+            return (pulled,), NOTHING
         return (pulled,), self.loss.rest(rows)
 
     def single(
@@ -290,6 +301,8 @@ class AffineRelaxation(Relaxation):
         if rows is None:
             return super().single(index, owner, sign)
         signed = rows.with_values(rows.values.mul_(sign[:, None, None, None]), rows.mass)
+        if not signed.proves:
+            return (signed,), torch.zeros_like(signed.mass)
         # mass is that of the row of A; the residual belongs to the entry itself, whose weight is 1
         rest = self.exact.rest(signed) - self.residual[owner] * (1 + 8 * UNIT)
         return (signed,), rest * (1 + 4 * UNIT)

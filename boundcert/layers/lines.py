@@ -46,7 +46,11 @@ class Lines(Relaxation):
         plane = (len(value), *plane_of(self.shape))
         self.arguments = tuple(part.reshape(plane) for part in lines[:4])
         self.gap, self.far = (torch.from_numpy(part).reshape(value.shape) for part in lines[4:])
-        self.dust = dust(self.far)
+
+    @cached_property
+    def dust(self) -> torch.Tensor:
+        """(B,) what underflow costs a row."""
+        return dust(self.far)
 
     @cached_property
     def bent(self) -> torch.Tensor:
@@ -56,7 +60,7 @@ class Lines(Relaxation):
 
     def below(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
         out, rest = pulled(rows, self.arguments)
-        return (out,), rest - self.dust[rows.owner]
+        return (out,), rest - self.dust[rows.owner] if rows.proves else rest
 
     @property
     def free(self) -> bool:

@@ -164,7 +164,7 @@ class WindowMaximum(Relaxation):
 
     def _paid(self, found: Rows, rest: torch.Tensor) -> tuple[tuple[Rows, ...], torch.Tensor]:
         """Rows of the operand and their rest, less what adding them up lost."""
-        return (found,), rest + self.loss.rest(found)
+        return (found,), rest + self.loss.rest(found) if found.proves else rest
 
     def _places(self, rows: Rows) -> tuple[torch.Tensor, int]:
         """Where on a plane of the operand's row entries of windows lie, as ``table``; its size."""

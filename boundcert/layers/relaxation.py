@@ -24,6 +24,8 @@ from boundcert.norms import flat
 
 #: Logarithms of multipliers to the base 4 go no further than this either way.
 FARTHEST = 400.0
+#: What a relaxation loses that loses nothing, or need not say what.
+NOTHING = torch.zeros((), dtype=torch.float64)
 #: Relative widening of a bound that a few float64 operations made.
 NUDGE = 4e-16
 
@@ -200,6 +202,8 @@ def shared_out(
 
 def down(total: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
     """total + part, rounded down (on a tape, where nothing is proved, plainly)."""
+    if part is NOTHING:
+        return total
     added = total + part
     return added if added.requires_grad else torch.nextafter(added, added.new_tensor(-torch.inf))
 

@@ -87,6 +87,11 @@ class Rows:
         return len(self.owner)
 
     @property
+    def proves(self) -> bool:
+        """Whether what they bound is to hold: in float32, on a tape or not, they only guide."""
+        return self.values.dtype is torch.float64
+
+    @property
     def patch(self) -> tuple[int, int]:
         """Height and width of every patch."""
         return (self.values.shape[2], self.values.shape[3])
