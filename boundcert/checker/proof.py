@@ -15,44 +15,21 @@ What is computed from an infinity or no number ends as one, and then nothing is 
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
-
 import numpy as np
-from numpy.typing import NDArray
 
-from boundcert.checker import pools, spread
 from boundcert.checker.ball import Ball
+from boundcert.checker.carry import Mask
 from boundcert.checker.choices import Choices
 from boundcert.checker.curves import CURVES, LEAST, UNDER, UNIT, floor, gamma
+from boundcert.checker.deviations import Deviations
 from boundcert.checker.lines import Lines, maximum_lines, usual_slopes, windows
-from boundcert.checker.maps import Array, Pick
+from boundcert.checker.maps import Array
 from boundcert.checker.nodes import Affine, Bend, Graph, Input, Maximum
 from boundcert.checker.runtime import Runs, runtime_error
-from boundcert.checker.spread import Bends, Source, bends_of, norm_bound, two_pieces
-
-#: Numbers that the rows of one block may take at one node.
-BLOCK = 4_000_000
-
-Mask = NDArray[np.bool_]
 
 
-class Carried(NamedTuple):
-    """Rows (R, n) of the input, what was added up, what it may be off by, and what was left."""
-
-    rows: Array
-    base: Array
-    lost: Array
-    met: dict[int, Array]
-
-
-class Proof:
-    """Boxes and lines of a graph over one ball, and bounds on rows from them.
-
-    Parameters
-    ----------
-    spreads : whether bounds on 2-norms join the boxes.
-    """
+class Proof(Deviations):
+    """Boxes and lines of a graph over one ball, and bounds on margins from them."""
 
     def __init__(
         self,
@@ -63,23 +40,9 @@ class Proof:
         choices: Choices,
         spreads: bool = False,
     ) -> None:
-        self.graph, self.runs, self.ball = graph, runs, ball
-        self.deployed, self.choices, self.spreads = deployed, choices, spreads
-        count = len(graph.nodes)
-        self.low: list[Array] = [np.empty(0)] * count
-        self.high: list[Array] = [np.empty(0)] * count
-        self.point: list[Array] = [np.empty(0)] * count
-        #: affine nodes that only affine ones lie in front of: what they are besides L·q
-        self.about: dict[int, tuple[Array, Array]] = {0: (ball.x, ball.x)}
-        self.error: dict[int, Array] = {}
-        self.mass: dict[int, Array] = {}
-        self.lines: dict[int, Lines] = {}
-        self.known: dict[int, Mask] = {}
-        self.bends: dict[int, tuple[Bends, float]] = {}
-        self.pools: dict[int, tuple[pools.Tied, float]] = {}
-        self.sources: dict[int, Source] = {}
+        super().__init__(graph, runs, ball, deployed, choices, spreads)
         with np.errstate(all="ignore"):
-            for k in range(count):
+            for k in range(len(graph.nodes)):
                 self._reach(k)
 
     def margins(self, label: int) -> tuple[Array, Array]:
@@ -107,9 +70,6 @@ class Proof:
             self._redraw(k)
             if self.spreads:
                 self.sources[k] = self._source(k, node)
-
-    def _size(self, k: int) -> Array:
-        return np.maximum(np.abs(self.low[k]), np.abs(self.high[k]))
 
     def _sum(self, node: Affine, values: list[Array]) -> Array:
         return node.bias + sum(part.forward(v) for part, v in zip(node.maps, values))
@@ -217,17 +177,6 @@ class Proof:
             np.minimum.at(high, j[s == 1], -bound[s == 1])
         self._meet(k, low, high)
 
-    def _blocks(self, k: int, index: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Positions in ``index``: neighbours together, whose rows meet the same part of a plane."""
-        order = np.argsort(index % self.runs.plane[k], kind="stable")
-        step = max(BLOCK // max(self.runs.widest, 1), 16)
-        return [order[start : start + step] for start in range(0, len(order), step)]
-
-    def _units(self, k: int, index: NDArray[np.int64], sign: Array | float) -> Array:
-        rows = np.zeros((len(index), self.graph.nodes[k].n))
-        rows[np.arange(len(index)), index] = sign
-        return rows
-
     def _redraw(self, k: int) -> None:
         """The lines of node k over its operand's box, and the box that they imply."""
         node = self.graph.nodes[k]
@@ -260,201 +209,3 @@ class Proof:
         if isinstance(node, Maximum):
             return windows(point, node.table).max(axis=1)
         return CURVES[node.name].value(point, node.a, node.b)
-
-    def _source(self, k: int, node: Bend | Maximum) -> Source:
-        """What node k leaves when rows go back about the point; and how far it may bend."""
-        i, value = node.inputs[0], self.point[k]
-        if isinstance(node, Bend) and two_pieces(node):
-            bends, middle = bends_of(node, self.low[i], self.high[i], self.point[i])
-            weights = (np.ones(len(bends.entries)), bends.half)
-            whole, left = self._spread(i, bends.entries, weights)
-            if math.isfinite(left):
-                self.bends[k] = bends, whole
-                return Source(value, middle, bends.entries, left)
-        far = np.maximum(self.high[k] - value, value - self.low[k]) * (1 + 4 * UNIT)
-        entries = np.nonzero(~(far <= 0))[0]
-        size = float(np.linalg.norm(far[entries])) * (1 + gamma(len(far) + 16)) + UNDER**0.5
-        if isinstance(node, Maximum):
-            size = min(size, self._pooled(k, node))
-        return Source(value, None, entries, size)
-
-    def _pooled(self, k: int, node: Maximum) -> float:
-        """At least the 2-norm of what maxima deviate by; and windows that are tied get theirs.
-
-        No maximum deviates by more than the entries of its window, of which each sits in so many.
-        """
-        i, copies = node.inputs[0], pools.overlap(node.table)
-        loose = pools.tied(node, self.low[i], self.high[i], self.point[i])
-        entries = np.unique(node.table[node.table >= 0])
-        marked = np.isin(entries, node.table[loose.which])
-        weights = (np.ones(len(entries)), marked.astype(np.float64))
-        whole, some = self._spread(i, entries, weights)
-        self.pools[k] = loose, copies * some * some * (1 + 8 * UNIT) + UNDER
-        return math.sqrt(copies) * whole * (1 + 4 * UNIT)
-
-    def _spread(
-        self, k: int, entries: NDArray[np.int64], weights: tuple[Array, ...]
-    ) -> tuple[float, ...]:
-        """For each weight at least the 2-norm of weight∘(z − p) over entries of node k's value."""
-        if self._products(k, len(entries)) > spread.MOST:
-            return (math.inf,) * len(weights)
-        order, found = np.empty(0, dtype=np.int64), []
-        # rows come in the order of blocks, and so must weights
-        for block in self._blocks(k, entries):
-            self.choices.pause()
-            found.append(self._carry(k, self._units(k, entries[block], 1.0), about=True))
-            order = np.concatenate((order, block))
-        if not found:
-            return (0.0,) * len(weights)
-        rows = np.concatenate([part.rows for part in found])
-        base = np.concatenate([part.base for part in found])
-        lost = np.concatenate([part.lost for part in found])
-        x, point = self.ball.x, self.point[k][entries[order]]
-        size = np.abs(rows) @ np.abs(x) + np.abs(base) + np.abs(point)
-        rest = np.abs(rows @ x + base - point) + lost + size * gamma(len(x) + 16) + UNDER
-        # ‖q‖₂ ≤ ‖q‖₁, and ‖q‖₂ ≤ √n‖q‖_∞
-        copies = math.sqrt(len(x)) if self.ball.p == math.inf else 1.0
-        parts = [(rows, self.ball.radius * copies * (1 + 4 * UNIT))]
-        for j, source in self.sources.items():
-            if any(j in part.met for part in found):
-                zero = np.zeros((0, len(source.entries)))
-                met = [part.met.get(j, zero) for part in found]
-                parts.append((np.concatenate(met), source.size))
-        return tuple(
-            norm_bound(parts, w)
-            + float(np.linalg.norm(w * rest)) * (1 + gamma(len(w) + 16)) * (1 + 8 * UNIT)
-            + UNDER**0.5
-            for w in (weight[order] for weight in weights)
-        )
-
-    def _products(self, k: int, count: int) -> int:
-        """How many products the norm of so many rows of node k takes."""
-        widths, waiting, seen = [], [k], set()
-        while waiting:
-            j = waiting.pop()
-            node = self.graph.nodes[j]
-            if j in seen:
-                continue
-            seen.add(j)
-            if isinstance(node, Input):
-                widths.append(node.n)
-            elif isinstance(node, Affine):
-                waiting += node.inputs
-            else:
-                widths.append(len(self.sources[j].entries))
-                waiting += node.inputs if self.sources[j].slope is not None else ()
-        if len(widths) == 1:
-            return min(count, widths[0]) * count * widths[0]
-        return count * count * sum(widths)
-
-    def _bounds(self, start: int, rows: Array) -> tuple[Array, Array]:
-        """Bounds on rows (R, n) of node ``start``: base and slope of :meth:`Ball.least`."""
-        found = self._carry(start, rows)
-        return self.ball.least(found.rows, _less(found.base, found.lost, 8))
-
-    def _carry(self, start: int, rows: Array, about: bool = False) -> Carried:
-        """Rows (R, n) of node ``start`` carried to the input.
-
-        ``about`` the point instead of by lines: then sources keep what rows leave with them.
-        """
-        waiting, met = {start: rows}, {}
-        base, lost = np.zeros(len(rows)), np.zeros(len(rows))
-        for k in range(start, 0, -1):
-            if k not in waiting:
-                continue
-            rows, node = waiting.pop(k), self.graph.nodes[k]
-            size = np.abs(rows)
-            if k in self.error:
-                lost = lost + (size @ self.error[k]) * (1 + gamma(node.n + 8))
-            if isinstance(node, Affine):
-                gain = rows @ node.bias
-                spent = (size @ self.mass[k]) * (gamma(node.spread + 8) + gamma(node.n + 16))
-                parts = [(i, part.transpose(rows)) for i, part in zip(node.inputs, node.maps)]
-            elif about:
-                met[k] = rows[:, self.sources[k].entries]
-                part, gain, spent = self._past(k, node.inputs[0], rows, size)
-                parts = [] if part is None else [(node.inputs[0], part)]
-            else:
-                part, gain, spent = self._through(k, node, rows)
-                parts = [(node.inputs[0], part)]
-            for i, part in parts:
-                if i in waiting:
-                    part = waiting[i] + part
-                    spent = spent + (np.abs(part) @ self._size(i)) * (4 * UNIT)
-                waiting[i] = part
-                spent = spent + UNDER * (1 + self._size(i).sum())
-            lost = lost + spent + (np.abs(base) + np.abs(gain)) * (2 * UNIT)
-            base = base + gain
-        rows = waiting.get(0, np.zeros((len(base), self.graph.nodes[0].n)))
-        return Carried(rows, base, lost * (1 + gamma(8 * (start + 1))), met)
-
-    def _past(self, k: int, i: int, rows: Array, size: Array) -> tuple[Array | None, Array, Array]:
-        """Rows of the operand by the slopes about the point, what is added, and rounding."""
-        source = self.sources[k]
-        if source.slope is None:
-            spent = (size @ np.abs(source.value)) * gamma(rows.shape[1] + 16)
-            return None, rows @ source.value, spent
-        moved = source.slope * self.point[i]
-        most = np.abs(source.value) + np.abs(moved)
-        part, gain = rows * source.slope, rows @ (source.value - moved)
-        spent = (size @ most) * gamma(rows.shape[1] + 16)
-        return part, gain, spent + (np.abs(part) @ self._size(i)) * (4 * UNIT)
-
-    def _through(
-        self, k: int, node: Bend | Maximum | Input, rows: Array
-    ) -> tuple[Array, Array, Array]:
-        """Rows of the operand, what is added, and what rounding costs, by the lines."""
-        i, lines = node.inputs[0], self.lines[k]
-        if isinstance(node, Maximum):
-            return self._through_maximum(k, node, rows)
-        freed = None
-        if k in self.bends:
-            freed = spread.by_multipliers(rows, *self.bends[k], lines, self.choices)
-        if freed is not None:
-            rows = rows.copy()
-            rows[np.ix_(freed.rows, freed.entries)] = 0.0
-        up, down, gain, lost = _constants(rows, lines)
-        part = up * lines.below_slope + down * lines.above_slope
-        if freed is not None:
-            part[np.ix_(freed.rows, freed.entries)] = freed.slopes
-            lost[freed.rows] += (np.abs(gain[freed.rows]) + np.abs(freed.gain)) * (4 * UNIT)
-            gain[freed.rows] += freed.gain
-        return part, gain, lost + (np.abs(part) @ self._size(i)) * (4 * UNIT)
-
-    def _through_maximum(self, k: int, node: Maximum, rows: Array) -> tuple[Array, Array, Array]:
-        """The same where each coefficient goes to one entry of its window."""
-        i, lines, size = node.inputs[0], self.lines[k], np.abs(rows)
-        assert lines.below_at is not None and lines.above_at is not None
-        moved = None
-        if k in self.pools:
-            ties, square = self.pools[k]
-            about = (ties, square, lines, self.point[i], self.choices)
-            moved = pools.by_multipliers(rows, *about)
-        if moved is not None:
-            rows = rows.copy()
-            places = np.ix_(moved.rows, moved.windows.which)
-            rows[places] = np.where(moved.coefficients != 0, 0.0, rows[places])
-        up, down, gain, lost = _constants(rows, lines)
-        part = lines.below_at.transpose(up * lines.below_slope)
-        part = part + lines.above_at.transpose(down * lines.above_slope)
-        if moved is not None:
-            peaks = Pick(moved.windows.peak, self.graph.nodes[i].n)
-            part[moved.rows] += peaks.transpose(moved.coefficients)
-            lost[moved.rows] += (np.abs(gain[moved.rows]) + np.abs(moved.gain)) * (4 * UNIT)
-            gain[moved.rows] += moved.gain
-        reach = windows(self._size(i), node.table).max(axis=1)
-        return part, gain, lost + (size @ reach) * gamma(2 * node.n + 32)
-
-
-def _constants(rows: Array, lines: Lines) -> tuple[Array, Array, Array, Array]:
-    """Positive and negative coefficients, what lines add to rows, and what rounding costs."""
-    up, down = np.maximum(rows, 0.0), np.minimum(rows, 0.0)
-    gain = up @ lines.below + down @ lines.above
-    most = up @ np.abs(lines.below) - down @ np.abs(lines.above)
-    under = np.abs(rows).sum(axis=1) * UNDER
-    return up, down, gain, most * gamma(rows.shape[1] + 16) + under
-
-
-def _less(base: Array, lost: Array, terms: int) -> Array:
-    """base − lost, rounded down; ``lost`` is a computed sum of so many terms ≥ 0."""
-    return base - lost * (1 + gamma(terms + 8)) - (np.abs(base) + lost) * (4 * UNIT)
