@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from boundcert.checker.curves import UNDER, UNIT, gamma
 from boundcert.checker.maps import Array
+from boundcert.checker.rounding import UNDER, UNIT, gamma
 
 
 @dataclass(frozen=True)

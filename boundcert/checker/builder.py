@@ -32,6 +32,8 @@ class Builder:
 
     def __init__(self, model: onnx.ModelProto, shape: tuple[int, ...], source: str) -> None:
         self.nodes: list[Node] = [Input(math.prod(shape))]
+        #: affine nodes that a runtime computes as they stand, without numbers of any other size
+        self.plain: set[int] = set()
         self.source = source
         self.values: dict[str, Value] = {source: (0, shape)}
         self.constants: dict[str, NDArray[Any]] = {}

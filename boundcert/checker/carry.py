@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from boundcert.checker import pools, spread
 from boundcert.checker.ball import Ball
 from boundcert.checker.choices import Choices
-from boundcert.checker.curves import UNDER, UNIT, gamma
 from boundcert.checker.lines import Lines, windows
 from boundcert.checker.maps import Array, Pick
-from boundcert.checker.nodes import Affine, Bend, Graph, Input, Maximum
+from boundcert.checker.nodes import Affine, Bend, Graph, Input, Maximum, Product
+from boundcert.checker.rounding import UNDER, UNIT, gamma
 from boundcert.checker.runtime import Runs
 from boundcert.checker.spread import Bends, Source
 
@@ -110,8 +110,8 @@ class Carrier:
                 part, gain, spent = self._past(k, node.inputs[0], rows, size)
                 parts = [] if part is None else [(node.inputs[0], part)]
             else:
-                part, gain, spent = self._through(k, node, rows)
-                parts = [(node.inputs[0], part)]
+                through, gain, spent = self._through(k, node, rows)
+                parts = list(zip(node.inputs, through))
             for i, part in parts:
                 if i in waiting:
                     part = waiting[i] + part
@@ -136,9 +136,9 @@ class Carrier:
         return part, gain, spent + (np.abs(part) @ self._size(i)) * (4 * UNIT)
 
     def _through(
-        self, k: int, node: Bend | Maximum | Input, rows: Array
-    ) -> tuple[Array, Array, Array]:
-        """Rows of the operand, what is added, and what rounding costs, by the lines."""
+        self, k: int, node: Bend | Maximum | Product | Input, rows: Array
+    ) -> tuple[list[Array], Array, Array]:
+        """Rows of the operands, what is added, and what rounding costs, by the lines."""
         i, lines = node.inputs[0], self.lines[k]
         if isinstance(node, Maximum):
             return self._through_maximum(k, node, rows)
@@ -154,9 +154,16 @@ class Carrier:
             part[np.ix_(freed.rows, freed.entries)] = freed.slopes
             lost[freed.rows] += (np.abs(gain[freed.rows]) + np.abs(freed.gain)) * (4 * UNIT)
             gain[freed.rows] += freed.gain
-        return part, gain, lost + (np.abs(part) @ self._size(i)) * (4 * UNIT)
+        lost = lost + (np.abs(part) @ self._size(i)) * (4 * UNIT)
+        if lines.others is None:
+            return [part], gain, lost
+        other = up * lines.others[0] + down * lines.others[1]
+        lost = lost + (np.abs(other) @ self._size(node.inputs[1])) * (4 * UNIT)
+        return [part, other], gain, lost
 
-    def _through_maximum(self, k: int, node: Maximum, rows: Array) -> tuple[Array, Array, Array]:
+    def _through_maximum(
+        self, k: int, node: Maximum, rows: Array
+    ) -> tuple[list[Array], Array, Array]:
         """The same where each coefficient goes to one entry of its window."""
         i, lines, size = node.inputs[0], self.lines[k], np.abs(rows)
         assert lines.below_at is not None and lines.above_at is not None
@@ -178,7 +185,7 @@ class Carrier:
             lost[moved.rows] += (np.abs(gain[moved.rows]) + np.abs(moved.gain)) * (4 * UNIT)
             gain[moved.rows] += moved.gain
         reach = windows(self._size(i), node.table).max(axis=1)
-        return part, gain, lost + (size @ reach) * gamma(2 * node.n + 32)
+        return [part], gain, lost + (size @ reach) * gamma(2 * node.n + 32)
 
 
 def _constants(rows: Array, lines: Lines) -> tuple[Array, Array, Array, Array]:

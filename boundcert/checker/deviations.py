@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from boundcert.checker import pools, spread
 from boundcert.checker.carry import Carrier
-from boundcert.checker.curves import UNDER, UNIT, gamma
 from boundcert.checker.maps import Array
-from boundcert.checker.nodes import Affine, Bend, Input, Maximum
+from boundcert.checker.nodes import Affine, Bend, Input, Maximum, Product
+from boundcert.checker.rounding import UNDER, UNIT, gamma
 from boundcert.checker.spread import Source, bends_of, norm_bound, two_pieces
 
 
 class Deviations(Carrier):
     """Bounds on them, for all nodes behind which rows stop, or leave something."""
 
-    def _source(self, k: int, node: Bend | Maximum) -> Source:
+    def _source(self, k: int, node: Bend | Maximum | Product) -> Source:
         """What node k leaves when rows go back about the point; and how far it may bend."""
         i, value = node.inputs[0], self.point[k]
         if isinstance(node, Bend) and two_pieces(node):

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from boundcert.checker.curves import CURVES, UNDER, UNIT
+from boundcert.checker.curves import CURVES
 from boundcert.checker.maps import Array, Pick
 from boundcert.checker.nodes import Bend, Maximum
+from boundcert.checker.rounding import UNDER, UNIT
 
 
 @dataclass(frozen=True)
 class Lines:
     """below_slope·z + below ≤ σ(z) ≤ above_slope·z + above, entry by entry.
 
-    Of maxima z is the entry that ``below_at`` or ``above_at`` pick; else these are None.
+    Of maxima z is the entry that ``below_at`` or ``above_at`` pick; else these are None. Products
+    have slopes in their second operand, too: ``others``, below and above.
     """
 
     below_slope: Array
@@ -25,6 +27,7 @@ class Lines:
     above: Array
     below_at: Pick | None = None
     above_at: Pick | None = None
+    others: tuple[Array, Array] | None = None
 
 
 def windows(x: Array, table: NDArray[np.int64]) -> Array:
@@ -51,8 +54,8 @@ def maximum_lines(node: Maximum, low: Array, high: Array) -> Lines:
     at = at + 8 * UNIT * (np.abs(level) + np.abs(bottom) + np.abs(top)) + UNDER
     one = np.ones(node.n)
     at, below = np.where(settled, 0.0, at), np.zeros(node.n)
-    picks = (Pick(node.table[row, tap], len(low)) for tap in (least, most))
-    return Lines(one, below, slope, at, *picks)
+    lower, upper = (Pick(node.table[row, tap], len(low)) for tap in (least, most))
+    return Lines(one, below, slope, at, lower, upper)
 
 
 def usual_slopes(node: Bend, low: Array, high: Array) -> tuple[Array, Array]:

@@ -1,9 +1,10 @@
-"""What a network is for the checker: flat values, made by nodes of four kinds."""
+"""What a network is for the checker: flat values, made by nodes of five kinds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,8 @@ class Affine:
     Attributes
     ----------
     size : (n,) at least |b|, and what was added up to make it.
-    moves : entries are only moved about, or left out: no runtime rounds anything.
+    moves : entries are only moved about, or left out: no runtime rounds anything. So it is of what
+        no runtime computes, too.
     """
 
     n: int
@@ -82,7 +84,26 @@ class Maximum:
     table: NDArray[np.int64]
 
 
-Node = Input | Affine | Bend | Maximum
+@dataclass(frozen=True)
+class Product:
+    """u·v, entry by entry.
+
+    Attributes
+    ----------
+    inputs : u and v. Behind them h and x, where u is t, v is h − x, and a runtime computes
+        t·h + (1 − t)·x for x + u·v.
+    """
+
+    n: int
+    inputs: tuple[int, ...]
+
+
+Node = Input | Affine | Bend | Maximum | Product
+
+
+def altered(node: Node, inputs: tuple[int, ...], **changes: Any) -> Node:
+    """The node with other operands."""
+    return type(node)(**{**vars(node), "inputs": inputs, **changes})
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import onnx
 
+from boundcert.checker.bends import BENDS, parameters
 from boundcert.checker.builder import Builder, moderate
 from boundcert.checker.maps import Convolution, Matrix, Pick
-from boundcert.checker.nodes import Bend, Maximum, NotUnderstood
+from boundcert.checker.nodes import Bend, Maximum, NotUnderstood, Product
 from boundcert.checker.rearrange import windows
 
 
@@ -39,11 +40,16 @@ def _sum(reader: Builder, node: onnx.NodeProto, attributes: Any) -> None:
             assert constant is not None
             whole = np.broadcast_to(constant, shape).ravel()
             bias, size = bias + sign * whole, size + np.abs(whole)
-    reader.values[node.output[0]] = reader.affine(tuple(inputs), tuple(maps), bias, size), shape
+    at = reader.affine(tuple(inputs), tuple(maps), bias, size)
+    reader.plain.add(at)
+    reader.values[node.output[0]] = at, shape
 
 
 def _product(reader: Builder, node: onnx.NodeProto, attributes: Any) -> None:
-    """Mul and Div by a constant; Neg."""
+    """Mul and Div by a constant; Neg; Mul of two computed values."""
+    if node.op_type == "Mul" and all(name in reader.values for name in node.input):
+        _gate(reader, node)
+        return
     place = 0 if node.input[0] in reader.values else 1
     if node.op_type == "Div" and place:
         raise NotUnderstood(f"Div {node.name!r} by a computed value")
@@ -57,8 +63,24 @@ def _product(reader: Builder, node: onnx.NodeProto, attributes: Any) -> None:
         if not (np.abs(whole) >= reader.arithmetic()[1]).all():
             raise NotUnderstood(f"Div {node.name!r} by a number that a runtime may read as 0")
         whole = 1.0 / whole
-    pick = Pick(index, math.prod(old), whole)
-    reader.values[node.output[0]] = reader.affine((position,), (pick,)), shape
+    at = reader.affine((position,), (Pick(index, math.prod(old), whole),))
+    reader.plain.add(at)
+    reader.values[node.output[0]] = at, shape
+
+
+def _gate(reader: Builder, node: onnx.NodeProto) -> None:
+    """A product of two computed values, broadcast first; a square where they are one."""
+    pair = [reader.operand(node, k) for k in (0, 1)]
+    shape = tuple(np.broadcast_shapes(*(old for _, old in pair)))
+    n, wide = math.prod(shape), []
+    for position, old in pair:
+        index = np.broadcast_to(np.arange(math.prod(old)).reshape(old), shape).ravel()
+        pick = Pick(index, math.prod(old))
+        copied = len(index) != math.prod(old) or (index != np.arange(n)).any()
+        wide.append(reader.affine((position,), (pick,), moves=True) if copied else position)
+    square = Bend(n, (wide[0],), "Pow", np.array([2.0]), 0.0)
+    at = reader.put(square if wide[0] == wide[1] else Product(n, tuple(wide)))
+    reader.values[node.output[0]] = at, shape
 
 
 def _gemm(reader: Builder, node: onnx.NodeProto, attributes: Any) -> None:
@@ -140,26 +162,9 @@ def _pool(reader: Builder, node: onnx.NodeProto, attributes: Any) -> None:
 
 def _bend(reader: Builder, node: onnx.NodeProto, attributes: Any) -> None:
     position, shape = reader.operand(node, 0)
-    name, n = node.op_type, math.prod(shape)
-    usual = {"LeakyRelu": 0.01, "Elu": 1.0, "HardSigmoid": 0.2}
-    a = np.array([float(np.float32(attributes.get("alpha", usual.get(name, 0.0))))])
-    b = float(np.float32(attributes.get("beta", 0.5))) if name == "HardSigmoid" else 0.0
-    if name == "PRelu":
-        slope = reader.constant(node, 1)
-        assert slope is not None
-        name, a = "LeakyRelu", np.ascontiguousarray(np.broadcast_to(slope, shape)).ravel()
-    if name == "Clip":
-        ends = [reader.constant(node, k) for k in (1, 2)]
-        low, high = (
-            float(attributes.get(key, default)) if end is None else float(end)
-            for end, key, default in zip(ends, ("min", "max"), (-math.inf, math.inf))
-        )
-        if not low < high:
-            raise NotUnderstood(f"Clip {node.name!r} to [{low}, {high}]")
-        a, b = np.array([low]), high
-    if (name == "HardSigmoid" and a[0] == 0) or (name == "Elu" and a[0] < 0):
-        raise NotUnderstood(f"{name} {node.name!r} with alpha {a[0]}")
-    reader.values[node.output[0]] = reader.put(Bend(n, (position,), name, a, b)), shape
+    name, a, b = parameters(reader, node, attributes, shape)
+    at = reader.put(Bend(math.prod(shape), (position,), name, a, b))
+    reader.values[node.output[0]] = at, shape
 
 
 Operator = Callable[[Builder, onnx.NodeProto, Any], None]
@@ -170,8 +175,5 @@ OPERATORS: dict[str, Operator] = {
     "Conv": _conv,
     "BatchNormalization": _normalise,
     **dict.fromkeys(("MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool"), _pool),
-    **dict.fromkeys(
-        ("Relu", "LeakyRelu", "PRelu", "Clip", "HardSigmoid", "Sigmoid", "Tanh"), _bend
-    ),
-    **dict.fromkeys(("Softplus", "Softsign", "Elu", "Abs"), _bend),
+    **dict.fromkeys(BENDS, _bend),
 }

@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boundcert.checker.choices import Choices, Levels, multipliers, starting_levels
-from boundcert.checker.curves import UNDER, UNIT, gamma
 from boundcert.checker.lines import Lines, windows
 from boundcert.checker.maps import Array
 from boundcert.checker.nodes import Maximum
+from boundcert.checker.rounding import UNDER, UNIT, gamma
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """Lower bounds on margins over a ball, from boxes and straight lines alone.
 
 For every node a box holds the values that it takes over the ball, and lines hold what it computes
-between them. A row c of a node's value goes back to the input: through an affine node as cW,
-through any other with the line below where its coefficient is positive, above where it is
-negative. At the input base + c·x − ε‖c‖_q is least over the ball (Hölder). Boxes come from those of
-operands, and from rows where that may settle on which side of a bend values lie. Where a claim
-says so, bounds on 2-norms join the boxes (:mod:`boundcert.checker.spread`).
+between them (planes, of products). A row c of a node's value goes back to the input: through an
+affine node as cW, through any other with the line below where its coefficient is positive, above
+where it is negative. At the input base + c·x − ε‖c‖_q is least over the ball (Hölder). Boxes come
+from those of operands, and from rows where that may settle on which side of a bend values lie.
+Where a claim says so, bounds on 2-norms join the boxes (:mod:`boundcert.checker.spread`).
 
 All of it is computed in float64, and every sum pays for its own rounding: the computed value of n
 products is off by at most γ_n = nu/(1 − nu) of the sum of their magnitudes, in whatever order
@@ -20,11 +20,14 @@ import numpy as np
 from boundcert.checker.ball import Ball
 from boundcert.checker.carry import Mask
 from boundcert.checker.choices import Choices
-from boundcert.checker.curves import CURVES, LEAST, UNDER, UNIT, floor, gamma
+from boundcert.checker.curves import CURVES
 from boundcert.checker.deviations import Deviations
+from boundcert.checker.floors import floor
 from boundcert.checker.lines import Lines, maximum_lines, usual_slopes, windows
 from boundcert.checker.maps import Array
-from boundcert.checker.nodes import Affine, Bend, Graph, Input, Maximum
+from boundcert.checker.nodes import Affine, Bend, Graph, Input, Maximum, Product
+from boundcert.checker.products import ends_of, planes
+from boundcert.checker.rounding import LEAST, UNDER, UNIT, gamma
 from boundcert.checker.runtime import Runs, runtime_error
 
 
@@ -109,9 +112,16 @@ class Proof(Deviations):
         self.low[k] = np.fmax(self.low[k], np.where(np.isnan(low), -np.inf, low))
         self.high[k] = np.fmin(self.high[k], np.where(np.isnan(high), np.inf, high))
 
-    def _settle(self, k: int, node: Bend | Maximum) -> None:
+    def _settle(self, k: int, node: Bend | Maximum | Product) -> None:
         """Rows for operands on which it depends what the lines are: the likelier end first."""
         i = node.inputs[0]
+        if isinstance(node, Product):
+            pair = node.inputs[:2]
+            # a factor that hardly moves makes no difference to what the other one may be
+            mask = np.logical_and(*(self._wide(j) for j in pair))
+            for j in pair:
+                self._tighten(j, np.stack((mask, mask)))
+            return
         for first in (True, False):
             mask = self._loose(node)
             lower, upper = mask, mask
@@ -136,8 +146,13 @@ class Proof(Deviations):
         for kink in [start for start, _, _ in self._pieces(node)[1:]]:
             mask |= (low < kink) & (kink < high)
         if not CURVES[node.name].straight:
-            mask |= high - low > 1e-9 * (np.abs(low) + np.abs(high))
+            mask |= self._wide(node.inputs[0])
         return mask
+
+    def _wide(self, k: int) -> Mask:
+        """Entries whose values are not known anyway."""
+        low, high = self.low[k], self.high[k]
+        return np.asarray(high - low > 1e-9 * (np.abs(low) + np.abs(high)))
 
     def _likely(self, node: Bend | Maximum) -> Mask:
         """Where the lower end may settle it; elsewhere the upper one."""
@@ -185,6 +200,10 @@ class Proof(Deviations):
             lows = windows(self.low[i], node.table).max(axis=1)
             highs = windows(self.high[i], node.table).max(axis=1)
             self.lines[k] = maximum_lines(node, self.low[i], self.high[i])
+        elif isinstance(node, Product):
+            u, v = ((self.low[j], self.high[j]) for j in node.inputs[:2])
+            lows, highs = ends_of(u, v)
+            self.lines[k] = planes(u, v, (self.point[i], self.point[node.inputs[1]]))
         else:
             assert isinstance(node, Bend)
             about = (self.low[i], self.high[i], node.a, node.b)
@@ -198,14 +217,16 @@ class Proof(Deviations):
                 above,
                 -floor(node.name, -1.0, -above, *about),
             )
-            self._err(k)
-            if k in self.error:
-                wide = self.error[k] + 8 * UNIT * (np.abs(lows) + np.abs(highs) + self.error[k])
-                lows, highs = lows - wide, highs + wide
+        self._err(k)
+        if k in self.error:
+            wide = self.error[k] + 8 * UNIT * (np.abs(lows) + np.abs(highs) + self.error[k])
+            lows, highs = lows - wide, highs + wide
         self.low[k], self.high[k] = lows, highs
 
-    def _value(self, node: Bend | Maximum) -> Array:
+    def _value(self, node: Bend | Maximum | Product) -> Array:
         point = self.point[node.inputs[0]]
+        if isinstance(node, Product):
+            return point * self.point[node.inputs[1]]
         if isinstance(node, Maximum):
             return windows(point, node.table).max(axis=1)
         return CURVES[node.name].value(point, node.a, node.b)

@@ -10,8 +10,9 @@ import onnx
 from numpy.typing import NDArray
 
 from boundcert.checker.builder import TYPES, Builder, Value
+from boundcert.checker.gates import with_gates
 from boundcert.checker.maps import Array, Pick
-from boundcert.checker.nodes import Bend, Graph, Maximum, Node, NotUnderstood
+from boundcert.checker.nodes import Bend, Graph, Maximum, Node, NotUnderstood, altered
 from boundcert.checker.operators import OPERATORS
 from boundcert.checker.rearrange import REARRANGE
 
@@ -62,7 +63,7 @@ def read(
     elif decision == "min":
         minus = Pick(np.arange(count), count, -1.0)
         position = reader.affine((position,), (minus,), moves=True)
-    nodes = _needed(reader.nodes, position)
+    nodes = _needed(*with_gates(reader.nodes, position, reader.plain))
     return Graph(tuple(_pool_first(nodes) if pool_first else nodes), *arithmetic)
 
 
@@ -188,11 +189,7 @@ def _needed(nodes: list[Node], target: int) -> list[Node]:
         if k in keep:
             keep.update(nodes[k].inputs)
     order = sorted(keep)
-    return [_with(nodes[k], tuple(order.index(i) for i in nodes[k].inputs)) for k in order]
-
-
-def _with(node: Node, inputs: tuple[int, ...], **changes: Any) -> Node:
-    return type(node)(**{**vars(node), "inputs": inputs, **changes})
+    return [altered(nodes[k], tuple(order.index(i) for i in nodes[k].inputs)) for k in order]
 
 
 def _pool_first(nodes: list[Node]) -> list[Node]:
@@ -204,6 +201,6 @@ def _pool_first(nodes: list[Node]) -> list[Node]:
             place = node.inputs[0]
             if sum(n.inputs.count(place) for n in nodes) == 1:
                 # the pool takes the place of the activation, and the other way round
-                out[place] = _with(node, before.inputs)
-                out[k] = _with(before, (place,), n=node.n)
+                out[place] = altered(node, before.inputs)
+                out[k] = altered(before, (place,), n=node.n)
     return out

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from boundcert.checker.curves import CURVES, UNDER, UNIT
+from boundcert.checker.curves import CURVES
 from boundcert.checker.maps import Array, Convolution
-from boundcert.checker.nodes import DETOUR, Affine, Bend, Graph, Node
+from boundcert.checker.nodes import DETOUR, Affine, Bend, Graph, Node, Product
+from boundcert.checker.rounding import UNDER, UNIT
 
 FUSED = 16
 
@@ -32,6 +33,7 @@ class Runs:
     row_norms : nodes whose rows over the input have known dual norms (n,), rounded up; those in
         ``exact`` are not larger than they must be.
     plane : of nodes: how many entries a channel has.
+    beside : of products: terms of the runs that read them.
     """
 
     run: dict[int, int]
@@ -41,6 +43,7 @@ class Runs:
     row_norms: dict[int, Array] = field(default_factory=dict)
     exact: frozenset[int] = frozenset()
     plane: dict[int, int] = field(default_factory=dict)
+    beside: dict[int, int] = field(default_factory=dict)
     widest: int = 1
 
 
@@ -75,7 +78,12 @@ def runs_of(graph: Graph, p: float) -> Runs:
         norms = {k: np.sqrt(square) * (1 + 1e-12) + 1e-150 for k, (_, square) in found.items()}
     exact = frozenset(norms) if p != 1.0 else frozenset()
     widest = max(node.n for node in nodes)
-    return Runs(run, terms, scale, gain, norms, exact, _planes(nodes), widest)
+    beside: dict[int, int] = {}
+    for k, node in affine.items():
+        for i in node.inputs:
+            if isinstance(nodes[i], Product):
+                beside[i] = max(beside.get(i, 0), terms[run[k]])
+    return Runs(run, terms, scale, gain, norms, exact, _planes(nodes), beside, widest)
 
 
 def _planes(nodes: tuple[Node, ...]) -> dict[int, int]:
@@ -118,6 +126,50 @@ def _row_squares(graph: Graph) -> dict[int, tuple[Array, Array]]:
     return found
 
 
+def _bend_error(node: Bend, graph: Graph, operand: Array) -> Array | None:
+    """What :class:`~boundcert.checker.curve.Accuracy` says, and some tiny.
+
+    No |σ| on [−m, m] is larger than one at an end. With s ≥ 64 nor does p·(s + 4|log p|) fall as p
+    grows: its derivative for p < 1 is s − 4 − 4·log p. Where an operand is multiplied by a function
+    of itself, in whatever order, factors may be up to four times as large, and lose 64 tiny: what
+    it is multiplied by in up to three steps loses tiny each, later factors make up to eight times
+    as much of that, and all is told of twice the value at least (:mod:`boundcert.checker.gates`).
+    """
+    curve, unit, tiny = CURVES[node.name], graph.unit, graph.tiny
+    a = float(np.abs(node.a).max(initial=0.0))
+    b = abs(node.b) if math.isfinite(node.b) else 0.0
+    factor = curve.accuracy(a, node.b)
+    if not any(factor):
+        return None
+    out = np.maximum(*(np.abs(curve.value(s * operand, node.a, node.b)) for s in (1, -1)))
+    log = np.abs(np.log(np.where(out > 0, out, 1.0)))
+    error = factor.operand * operand + factor.output * out + factor.constant
+    error = unit * (error + factor.logarithm * out * log)
+    error = error + 8 * tiny * (1 + a) * (1 + b) + (64 * tiny if curve.gates else 0.0)
+    faint = ((node.a != 0) & (np.abs(node.a) < tiny)).any() or 0 < b < tiny
+    sure = (operand * (4 if curve.gates else 1) <= graph.largest) & (out <= graph.largest)
+    return np.where(sure & (not faint) & (error >= 0), error * (1 + 1e-8), np.inf)
+
+
+def _product_error(node: Product, graph: Graph, beside: int, sizes: list[Array]) -> Array:
+    """γ of |u||v|, with what may be fused into it; and tiny of u, of v and of their product.
+
+    Where x + t·(h − x) stands for t·h + (1 − t)·x a runtime rounds 1 − t, both products and their
+    sum, which is fused with the ``beside`` terms of what it is next to: γ of |t||h| + (1 + |t|)|x|.
+    """
+    u, v = sizes[:2]
+    total, lost, terms = u * v, 4 * (1 + u + v), FUSED + 2
+    if len(sizes) > 2:
+        h, x = sizes[2:]
+        total, lost = u * h + (1 + u) * x, 8 * (2 + u + h + x)
+        terms += beside + 4
+    count = terms * graph.unit
+    error = total * (count / (1 - count)) + lost * graph.tiny * DETOUR
+    most = np.maximum(total, lost)
+    sure = (most <= graph.largest / DETOUR) & (error >= 0) & (count < 0.25)
+    return np.where(sure, error * (1 + 1e-8), np.inf)
+
+
 def runtime_error(
     graph: Graph, runs: Runs, k: int, sizes: list[Array], mass: Array | None
 ) -> Array | None:
@@ -133,23 +185,14 @@ def runtime_error(
     Nothing is known where a number on the way may overflow.
     """
     node = graph.nodes[k]
-    unit, tiny, largest = graph.unit, graph.tiny, graph.largest
     if isinstance(node, Bend):
-        operand = sizes[node.inputs[0]]
-        a = float(np.abs(node.a).max(initial=0.0))
-        factor = CURVES[node.name].accuracy(a, node.b)
-        if not any(factor):
-            return None
-        out = CURVES[node.name].value(operand, node.a, node.b)
-        out = np.maximum(np.abs(out), np.abs(CURVES[node.name].value(-operand, node.a, node.b)))
-        error = unit * (factor[0] * operand + factor[1] * out + factor[2])
-        error = error + 8 * tiny * (1 + a) * (1 + abs(node.b))
-        faint = (node.a != 0) & (np.abs(node.a) < tiny)
-        sure = (operand <= largest) & (out <= largest) & ~faint.any()
-        return np.where(sure & (error >= 0), error * (1 + 1e-9), np.inf)
+        return _bend_error(node, graph, sizes[node.inputs[0]])
+    if isinstance(node, Product):
+        return _product_error(node, graph, runs.beside.get(k, 0), [sizes[i] for i in node.inputs])
     if not isinstance(node, Affine) or node.moves:
         return None
     assert mass is not None
+    unit, tiny, largest = graph.unit, graph.tiny, graph.largest
     run, gain = runs.run[k], runs.gain[k]
     terms, fused = max(node.terms, 1), FUSED + runs.terms[run] - node.terms
     tiny, largest = tiny * DETOUR, largest / DETOUR

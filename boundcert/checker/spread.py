@@ -22,10 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boundcert.checker.choices import Choices, Levels, multipliers, starting_levels
-from boundcert.checker.curves import CURVES, UNIT, gamma
+from boundcert.checker.curves import CURVES
 from boundcert.checker.lines import Lines
 from boundcert.checker.maps import Array
 from boundcert.checker.nodes import Bend, Node
+from boundcert.checker.rounding import UNIT, gamma
 
 #: Most products that the norm of one node's matrices may take.
 MOST = 4 * 10**10

@@ -12,11 +12,11 @@ import numpy as np
 from boundcert.checker.ball import Ball
 from boundcert.checker.certificate import NORMS, Certificate, Reading, Slopes, sample_hash
 from boundcert.checker.choices import Choices, Levels, ValueOf
-from boundcert.checker.curves import UNIT
 from boundcert.checker.maps import Array
 from boundcert.checker.nodes import Bend, Graph, NotUnderstood
 from boundcert.checker.proof import Proof
 from boundcert.checker.reader import read
+from boundcert.checker.rounding import UNIT
 from boundcert.checker.runtime import Runs, runs_of
 
 

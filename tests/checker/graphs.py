@@ -9,7 +9,7 @@ import numpy as np
 
 from boundcert.checker.ball import Ball
 from boundcert.checker.curves import CURVES
-from boundcert.checker.nodes import Affine, Bend, Graph, Input, Maximum, Node
+from boundcert.checker.nodes import Affine, Bend, Graph, Input, Maximum, Node, Product
 from boundcert.checker.proof import Proof
 
 Array = np.ndarray
@@ -29,6 +29,8 @@ def _value(node: Node, operands: list[Array]) -> Array:
         return node.bias + sum(part.forward(x) for part, x in zip(node.maps, operands))
     if isinstance(node, Bend):
         return CURVES[node.name].value(operands[0], node.a, node.b)
+    if isinstance(node, Product):
+        return operands[0] * operands[1]
     assert isinstance(node, Maximum)
     return _window(operands[0], node).max(axis=1)
 
@@ -48,6 +50,9 @@ def gradients(graph: Graph, found: list[Array], row: Array) -> dict[int, Array]:
             x, h = found[node.inputs[0]], 1e-6
             ends = (CURVES[node.name].value(x + s * h, node.a, node.b) for s in (1, -1))
             parts = [rows * np.subtract(*ends) / (2 * h)]
+        elif isinstance(node, Product):
+            i, j = node.inputs[:2]
+            parts = [rows * found[j], rows * found[i]]
         else:
             assert isinstance(node, Maximum)
             parts, top = (

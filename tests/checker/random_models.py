@@ -9,8 +9,20 @@ import onnx
 from network.models import model, node
 from onnx import TensorProto
 
-BENDS = """Relu Relu LeakyRelu PRelu Clip HardSigmoid Sigmoid Tanh Softplus Softsign Elu
-    Abs""".split()  # noqa: SIM905
+BENDS = """Relu Relu LeakyRelu PRelu Clip HardSigmoid Sigmoid Tanh Softplus Softsign Elu Abs Selu
+    Celu Erf Exp Pow HardSwish Mish Gelu""".split()  # noqa: SIM905
+#: Activations as exporters write them out, of x; and such as are none.
+WRITTEN = (
+    *("s = Sigmoid x; Mul x s", "t = Mul x 1.7; s = Sigmoid t; Mul s x"),
+    *(
+        "p = Softplus x; t = Tanh p; Mul x t",
+        "t = Div x 1.41421356; e = Erf t; s = Add e 1; p = Mul x s; Mul p 0.5",
+    ),
+    "c = Pow x 3; k = Mul c 0.044715; u = Add x k; t = Mul u 0.79788456; h = Tanh t; s = Add h 1; "
+    "p = Mul x 0.5; Mul p s",
+    *("t = Mul x 0.5; h = Tanh t; s = Add h 1; p = Mul x s; Mul p 0.6", "Mul x x"),
+    *("s = Sigmoid x; Mul s s", "t = Tanh x; s = Sigmoid x; Mul t s", "s = Relu x; Mul s x"),
+)
 
 
 class _Maker:
@@ -54,6 +66,16 @@ class _Maker:
             self.put(kind, self.constant(ends[0] - 0.1), self.constant(ends[1]))
         elif kind == "HardSigmoid":
             self.put(kind, alpha=self.rng.choice([-0.7, 0.2, 3.0]), beta=0.4)
+        elif kind == "Pow":
+            self.put("Clip", self.constant(-2.0), self.constant(2.0))
+            self.put(kind, self.constant(self.rng.choice([2.0, 3.0, 4.0])))
+        elif kind == "Exp":
+            self.put("Clip", self.constant(-3.0), self.constant(1.5))
+            self.put(kind)
+        elif kind == "Gelu":
+            self.put(kind, approximate=self.pick("none", "tanh"))
+        elif kind in ("Selu", "Celu"):
+            self.put(kind, alpha=self.rng.choice([0.3, 1.0, 1.7]))
         elif kind in ("LeakyRelu", "Elu"):
             self.put(kind, alpha=self.rng.choice([0.0, 0.1, 1.7]))
         else:
@@ -89,6 +111,38 @@ class _Maker:
             self.put(kind, before, shape=shape, axis=1)
         else:
             self.put(kind, before)
+
+    def written(self) -> None:
+        """An activation in several nodes, or a product that is none."""
+        names = {"x": self.last}
+        for step in str(self.rng.choice(WRITTEN)).split("; "):
+            out, _, rest = step.rpartition(" = ")
+            op, *operands = rest.split()
+            numbers = [o for o in operands if o not in names]
+            names |= {o: self.constant(float(o)) for o in numbers}
+            self.last, *others = (names[o] for o in operands)
+            self.put(op, *others)
+            names[out] = self.last
+
+    def gate(self) -> None:
+        """A product of two branches, or a highway."""
+        x, highway = self.last, self.rng.random() < 0.5
+        self.bend()
+        inner, self.last = self.last, x
+        self.arithmetic()
+        self.put(self.pick("Sigmoid", "Sigmoid", "Tanh", "Identity"))
+        gate = self.last
+        if not highway:
+            # one number for all, or broadcast along an axis
+            if self.rng.random() < 0.3 and len(self.shape) == 4:
+                self.put("GlobalAveragePool")
+            self.put("Mul", inner)
+            return
+        self.put("Mul", inner)
+        opened, self.last = self.last, self.constant(np.float32(1.0))
+        self.put("Sub", gate)
+        self.put("Mul", x)
+        self.put("Add", opened)
 
     def move(self) -> None:
         """Entries moved about, or left out."""
@@ -152,6 +206,7 @@ class _Maker:
 
     def block(self) -> None:
         steps = [self.bend, self.bend, self.arithmetic, self.normalise, self.branch, self.move]
+        steps += [self.written, self.gate]
         steps.append(self.window if len(self.shape) == 4 else lambda: self.dense(self.whole(2, 6)))
         steps.append(steps[-1])
         steps[self.whole(0, len(steps))]()
@@ -173,7 +228,27 @@ def random_model(seed: int, scale: float = 1.0, kind: str = "float32") -> onnx.M
         m.put(m.pick("Sigmoid", "Softmax", "LogSoftmax") if m.shape[1] > 1 else "Sigmoid")
     code = TensorProto.DOUBLE if kind == "float64" else TensorProto.FLOAT
     stored = {k: v.astype(kind) if v.dtype.kind == "f" else v for k, v in m.constants.items()}
-    return model(m.nodes, shape, stored, outputs=[m.last], kind=code)
+    return model(m.nodes, shape, stored, outputs=[m.last], kind=code, opset=20)
+
+
+def gated_model(seed: int) -> onnx.ModelProto:
+    """Products of two dense layers' activations, or highways, to three logits."""
+    rng = np.random.default_rng(seed)
+    m = _Maker((1, 4), rng, 1.0)
+    for _ in range(2):
+        x = m.last
+        m.dense(4)
+        m.put(m.pick("Sigmoid", "Tanh", "Identity"))
+        gate, m.last, m.shape = m.last, x, (1, 4)
+        m.dense(4)
+        m.put("Mul", gate)
+        if rng.random() < 0.5:
+            opened, m.last = m.last, m.constant(np.float32(1.0))
+            m.put("Sub", gate)
+            m.put("Mul", x)
+            m.put("Add", opened)
+    m.dense(3)
+    return model(m.nodes, (1, 4), m.constants, outputs=[m.last])
 
 
 def pooled_model(seed: int) -> onnx.ModelProto:

@@ -74,7 +74,7 @@ def test_random_models(seed: int, pool_first: bool) -> None:
 
 
 def test_a_choice_about_the_model() -> None:
-    made = random_model(5)
+    made = random_model(6)
     x = np.random.default_rng(1).standard_normal(input_shape(made))
     front = np.full((1, 1), 0.3), np.full((1, 1), 0.6)
     plain = graph_of(made)
@@ -149,7 +149,11 @@ def test_constants_are_moved_as_they_are() -> None:
         ([node("Div", "w x")], {"w": weights(7)}, "computed value"),
         ([node("Mul", "x w")], {"w": np.full(7, np.inf, F)}, "no finite"),
         ([node("Mul", "x w")], {"w": np.full(7, 2)}, "no finite"),
-        ([node("Mul", "x x")], {}, "no constant"),
+        ([node("Softmax", "x", "s"), node("Mul", "x s")], {}, "no constant"),
+        ([node("Pow", "x e")], {"e": F(0.5)}, "one exponent"),
+        ([node("Pow", "x e")], {"e": np.arange(2, 9, dtype=F)}, "one exponent"),
+        ([node("Selu", "x", alpha=-1.0)], {}, "alpha -1"),
+        ([node("Celu", "x", alpha=-1.0)], {}, "alpha -1"),
         ([node("Relu", "x", "x"), node("Relu", "x")], {}, "not an ONNX model"),
         ([node("Add", "x w", broadcast=1)], {"w": weights(7)}, "not an ONNX model"),
         ([node("Split", "x s", "a b", axis=1), node("Relu", "a")], {"s": I([3, 3])}, "Split"),

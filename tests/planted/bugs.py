@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from planted.checker_bugs import CHECKER_BUGS
 from planted.plant import Bug
 
 
@@ -207,116 +208,5 @@ BUGS = (
         "if k in self.errors:",
         "if False:",
     ),
-    Bug(
-        "the checker: the norm itself at the input",
-        "checker.ball:Ball.least",
-        ("proofs",),
-        "{1.0: np.inf, 2.0: 2, math.inf: 1}",
-        "{1.0: 1, 2.0: 2, math.inf: np.inf}",
-    ),
-    Bug(
-        "the checker: room below taken for room above",
-        "checker.ball:Ball.least",
-        ("proofs",),
-        "np.where(rows > 0, self.x",
-        "np.where(rows < 0, self.x",
-    ),
-    Bug(
-        "the checker: constants are dropped on the way back",
-        "checker.proof:Proof._carry",
-        ("proofs",),
-        "gain = rows @ node.bias",
-        "gain = 0 * (rows @ node.bias)",
-    ),
-    Bug(
-        "the checker: lines below and above change places",
-        "checker.proof:Proof._through",
-        ("proofs",),
-        "up * lines.below_slope + down * lines.above_slope",
-        "up * lines.above_slope + down * lines.below_slope",
-    ),
-    Bug(
-        "the checker: maxima of one entry only",
-        "checker.proof:maximum_lines",
-        ("proofs",),
-        "others[row, most] = -np.inf",
-        "others[row] = -np.inf",
-    ),
-    Bug(
-        "the checker: boxes of a smaller ball",
-        "checker.proof:Proof._tighten",
-        ("proofs",),
-        "bound = base - self.ball.radius * slope",
-        "bound = base - 0.7 * self.ball.radius * slope",
-    ),
-    Bug(
-        "the checker: tangents where a curve bends the other way",
-        "checker.proof:floor",
-        ("proofs",),
-        "if side * sign > 0:",
-        "if sign > 0:",
-    ),
-    Bug(
-        "the checker: windows padded on the other side",
-        "checker.operators:windows",
-        ("proofs",),
-        'auto == "SAME_UPPER"',
-        'auto == "SAME_LOWER"',
-    ),
-    Bug(
-        "the checker: rows that do not pay for a runtime's errors",
-        "checker.proof:Proof._carry",
-        ("proofs",),
-        "if k in self.error:",
-        "if False:",
-    ),
-    Bug(
-        "the checker: boxes that are not widened by a runtime's errors",
-        "checker.proof:Proof._redraw",
-        ("proofs",),
-        "lows, highs = lows - wide, highs + wide",
-        "pass",
-    ),
-    Bug(
-        "the checker: samples that are not rounded to the model's type",
-        "checker.verify:Checker.prove",
-        ("claims",),
-        "(radius + size * graph.unit + ones * graph.tiny)",
-        "radius",
-    ),
-    Bug(
-        "the checker: a runtime that sums without error",
-        "checker.proof:runtime_error",
-        ("totals",),
-        "mass * (count / (1 - count)) + lost",
-        "lost",
-    ),
-    Bug(
-        "the checker: multipliers for less than the 2-norm",
-        "checker.spread:by_multipliers",
-        ("multipliers",),
-        "0.5 * lam * spread",
-        "0.1 * lam * spread",
-    ),
-    Bug(
-        "the checker: 2-norms that forget what activations leave over",
-        "checker.proof:Proof._spread",
-        ("multipliers",),
-        "source.size))",
-        "0.0))",
-    ),
-    Bug(
-        "the checker: the ball of a pool counts an entry once, in however many windows it sits",
-        "checker.proof:Proof._pooled",
-        ("pools",),
-        "copies * some * some",
-        "0.2 * some * some",
-    ),
-    Bug(
-        "the checker: a window that stays below its peak",
-        "checker.pools:Tied.floors",
-        ("pools",),
-        "- a * at)",
-        "+ a * at)",
-    ),
+    *CHECKER_BUGS,
 )

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import numpy as np
-import onnx
 import torch
 from bounds.frame_checks import (
     assert_holds,
@@ -15,12 +13,8 @@ from bounds.frame_checks import (
     least_margins,
     problem_of,
 )
-from checker import graphs
-from checker.choices import Choices
-from checker.claims import claim_of
-from checker.random_models import dense_model, input_shape, pooled_model, random_model
-from network.models import model, node
 from network_factory import Builder, linear_network, random_network, relu_mlp, smooth_mlp
+from planted.checker_hunts import CHECKER_HUNTS
 from runtime_model import erring_values
 
 from boundcert.attacks import gradient_guided_points
@@ -31,20 +25,13 @@ from boundcert.bounds.primitives import primitives
 from boundcert.bounds.propagate import Evaluation, forward_moves
 from boundcert.bounds.relax import RELAX, Ladder
 from boundcert.bounds.walk import Walk
-from boundcert.checker import Checker, Reading
-from boundcert.checker.ball import Ball
-from boundcert.checker.certificate import NORMS
-from boundcert.checker.proof import Proof
-from boundcert.checker.runtime import runs_of
 from boundcert.clip import Clip
 from boundcert.layers import registry
 from boundcert.layers.arithmetic import FLOAT32, Arithmetic
 from boundcert.layers.base import Deviation, NodeSpec
 from boundcert.layers.relaxation import Box
 from boundcert.network.graph import Network
-from boundcert.network.importer import import_bytes
 from boundcert.norms import Norm
-from boundcert.proofs import Chooser
 
 Hunt = Callable[[int], None]
 
@@ -184,89 +171,6 @@ def sums(seed: int) -> None:
     assert bound is not None and bool((bound[0, 0].numpy() >= np.abs(total - exact)).all())
 
 
-def proofs(seed: int) -> None:
-    """The checker reads what the importer reads, and its boxes and margins hold."""
-    _proof(pooled_model(seed), seed)
-    for k in range(3 * seed, 3 * seed + 3):
-        _proof(random_model(k, (1.0, 3.0)[k % 2]), k)
-
-
-def _proof(made: onnx.ModelProto, seed: int) -> None:
-    norm, x = list(NORMS)[seed % 3], np.random.default_rng(seed).standard_normal(input_shape(made))
-    graph, _ = Checker(made.SerializeToString()).graph(Reading(x.shape), norm)
-    network = import_bytes(made.SerializeToString())
-    z = graphs.values(graph, x.ravel())[-1]
-    expected = network.logits(network.prepare(x.reshape(1, *network.input_shape)))[0].numpy()
-    assert np.allclose(z, expected, rtol=1e-9, atol=1e-9 * (1 + np.abs(z).max()))
-    graph = replace(graph, unit=COARSE.unit, tiny=COARSE.tiny, largest=COARSE.largest)
-    clip = (-1.0, 1.0) if seed % 4 == 3 else None
-    ball = Ball(x.ravel() if clip is None else x.ravel().clip(*clip), NORMS[norm], 0.6, clip)
-    label = int(graphs.values(graph, ball.x)[-1].argmax())
-    proof = Proof(graph, runs_of(graph, ball.p), ball, bool(seed % 2), Choices(), seed % 3 > 0)
-    graphs.assert_holds(proof, label, seed)
-
-
-def multipliers(seed: int) -> None:
-    """The checker's margins hold on wide layers, with the best multipliers there are."""
-    made = dense_model(seed)
-    graph, runs = Checker(made.SerializeToString()).graph(Reading((1, 4)), "l2")
-    rng = np.random.default_rng(seed)
-    for radius in (0.3, 1.0, 3.0):
-        ball = Ball(rng.standard_normal(4), 2.0, radius)
-        label = int(graphs.values(graph, ball.x)[-1].argmax())
-        proof = Proof(graph, runs, ball, False, Chooser(), True)
-        graphs.assert_holds(proof, label, seed)
-
-
-def pools(seed: int) -> None:
-    """The same of maxima over windows that meet."""
-    made = pooled_model(seed)
-    shape = input_shape(made)
-    graph, runs = Checker(made.SerializeToString()).graph(Reading(shape), "l2")
-    for radius in (0.3, 1.0, 3.0):
-        ball = Ball(np.random.default_rng(seed).standard_normal(shape).ravel(), 2.0, radius)
-        label = int(graphs.values(graph, ball.x)[-1].argmax())
-        graphs.assert_holds(Proof(graph, runs, ball, False, Chooser(), True), label, seed)
-
-
-def claims(seed: int) -> None:
-    """No point that is rounded to the runtime's type, and summed with errors, is another class."""
-    rng, norm = np.random.default_rng(seed), list(NORMS)[seed % 3]
-    weight = {"w": rng.standard_normal((3, 3)).astype(np.float32)}
-    made = model([node("MatMul", "x w")], [1, 3], weight)
-    checker, x = Checker(made.SerializeToString()), rng.choice([-1.0, 1.0], (1, 3))
-    exact, runs = checker.graph(Reading(x.shape), norm)
-    graph = replace(exact, unit=COARSE.unit)
-    checker._graphs[Reading(x.shape), norm] = graph, runs
-    claim, low, high = claim_of(checker, x, norm, "deployed", None), 0.0, 9.0
-    for _ in range(40):
-        claim = replace(claim, radius=0.5 * (low + high))
-        holds = checker.prove(claim, x, Choices()).holds
-        low, high = (claim.radius, high) if holds else (low, claim.radius)
-    ball = Ball(x.ravel(), NORMS[norm], low)
-    proof = Proof(graph, runs, ball, True, Choices())
-    for point in graphs.points(graph, ball, claim.label, seed):
-        for row in np.eye(3)[claim.label] - np.delete(np.eye(3), claim.label, axis=0):
-            slopes = graphs.gradients(graph, graphs.values(graph, point), row)
-            away = point - np.abs(point) * graph.unit * np.sign(slopes[0])
-            errors = {k: -e * np.sign(slopes[k]) for k, e in proof.error.items()}
-            assert low == 0 or row @ graphs.values(graph, away, errors)[-1] > 0
-
-
-def totals(seed: int) -> None:
-    """The checker's bound on a runtime's error covers sums that are taken one by one."""
-    rng = np.random.default_rng(seed)
-    weight, x = (rng.random((500, 20)).astype(np.float32) for _ in range(2))
-    x = x[:, 0].astype(np.float32)
-    total = np.cumsum(weight * x[:, None], axis=0, dtype=np.float32)[-1]
-    exact = x.astype(np.float64) @ weight.astype(np.float64)
-    made = model([node("MatMul", "x w")], [1, 500], {"w": weight})
-    graph, runs = Checker(made.SerializeToString()).graph(Reading((1, 500)), "linf")
-    ball = Ball(x.astype(np.float64), np.inf, 1e-30)
-    error = Proof(graph, runs, ball, True, Choices()).error[1]
-    assert bool((error >= np.abs(total - exact)).all())
-
-
 HUNTS: Mapping[str, Hunt] = {
     "frames": frames,
     "balls": balls,
@@ -276,9 +180,5 @@ HUNTS: Mapping[str, Hunt] = {
     "runtimes": runtimes,
     "erring": erring,
     "sums": sums,
-    "proofs": proofs,
-    "multipliers": multipliers,
-    "pools": pools,
-    "claims": claims,
-    "totals": totals,
+    **CHECKER_HUNTS,
 }
