@@ -80,7 +80,7 @@ def _clip(reader: Builder, node: onnx.NodeProto, attributes: Any) -> tuple[Array
 
 
 def _exponent(reader: Builder, node: onnx.NodeProto) -> Array:
-    exponent = np.asarray(reader.constant(node, 1)).ravel()
+    exponent = np.asarray(reader.constants.get(node.input[1], []), dtype=np.float64).ravel()
     if exponent.size != 1 or exponent[0] not in range(2, 9):
         raise NotUnderstood(f"Pow {node.name!r}: one exponent from 2 to 8 works")
     return exponent

@@ -12,8 +12,9 @@ import onnx
 from boundcert.checker.bends import BENDS, parameters
 from boundcert.checker.builder import Builder, moderate
 from boundcert.checker.maps import Convolution, Matrix, Pick
-from boundcert.checker.nodes import Bend, Maximum, NotUnderstood, Product
+from boundcert.checker.nodes import Bend, NotUnderstood, Product
 from boundcert.checker.rearrange import windows
+from boundcert.checker.reductions import pool, reduce
 
 
 def _sum(reader: Builder, node: onnx.NodeProto, attributes: Any) -> None:
@@ -130,36 +131,6 @@ def _normalise(reader: Builder, node: onnx.NodeProto, attributes: Any) -> None:
     reader.scale(node.output[0], (position, shape), *parts)
 
 
-def _pool(reader: Builder, node: onnx.NodeProto, attributes: Any) -> None:
-    """Maxima and averages over windows, or over whole planes."""
-    position, shape = reader.operand(node, 0)
-    whole = node.op_type.startswith("Global")
-    kernel = shape[2:] if whole else tuple(attributes["kernel_shape"])
-    ones = (1,) * len(kernel)
-    strides = ones if whole else tuple(attributes.get("strides", ones))
-    dilations = ones if whole else tuple(attributes.get("dilations", ones))
-    ceil = bool(attributes.get("ceil_mode", 0))
-    table, _, out = windows(shape[2:], kernel, strides, dilations, attributes, ceil)
-    planes = np.arange(shape[0] * shape[1])[:, None, None] * math.prod(shape[2:])
-    table = np.where(table < 0, -1, table + planes).reshape(-1, table.shape[1])
-    real = (table >= 0).sum(axis=1)
-    if not (real > 0).all():
-        raise NotUnderstood(f"{node.op_type} {node.name!r} with a window of padding alone")
-    if node.op_type.endswith("MaxPool"):
-        if len([o for o in node.output if o]) > 1:
-            raise NotUnderstood(f"MaxPool {node.name!r} with indices")
-        at = reader.put(Maximum(len(table), (position,), table))
-    else:
-        counted = bool(attributes.get("count_include_pad", 0))
-        if counted and ceil:
-            raise NotUnderstood(f"AveragePool {node.name!r} counts padding, and rounds up")
-        share = 1.0 / (np.full(len(table), float(math.prod(kernel))) if counted else real)
-        n = math.prod(shape)
-        maps = tuple(Pick(column, n, share) for column in table.T)
-        at = reader.affine((position,) * len(maps), maps)
-    reader.values[node.output[0]] = at, (*shape[:2], *out)
-
-
 def _bend(reader: Builder, node: onnx.NodeProto, attributes: Any) -> None:
     position, shape = reader.operand(node, 0)
     name, a, b = parameters(reader, node, attributes, shape)
@@ -174,6 +145,7 @@ OPERATORS: dict[str, Operator] = {
     **dict.fromkeys(("Gemm", "MatMul"), _gemm),
     "Conv": _conv,
     "BatchNormalization": _normalise,
-    **dict.fromkeys(("MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool"), _pool),
+    **dict.fromkeys(("MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool"), pool),
+    **dict.fromkeys(("ReduceMean", "ReduceSum"), reduce),
     **dict.fromkeys(BENDS, _bend),
 }

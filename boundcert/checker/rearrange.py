@@ -16,7 +16,7 @@ Arrays = Sequence[Any]
 Move = Callable[[Arrays, Any, Any, int], Sequence[Any]]
 
 
-def _given(arrays: Arrays, attributes: Any, name: str, k: int) -> list[int] | None:
+def given(arrays: Arrays, attributes: Any, name: str, k: int) -> list[int] | None:
     """What is an attribute in old opsets and an operand in new ones."""
     if name in attributes:
         return [int(v) for v in np.atleast_1d(attributes[name])]
@@ -26,9 +26,9 @@ def _given(arrays: Arrays, attributes: Any, name: str, k: int) -> list[int] | No
 
 
 def _reshape(arrays: Arrays, attributes: Any, node: Any, opset: int) -> Arrays:
-    shape = _given(arrays, attributes, "shape", 1) or []
-    if attributes.get("allowzero", 0):
-        raise NotUnderstood("Reshape with allowzero")
+    shape = given(arrays, attributes, "shape", 1) or []
+    if attributes.get("allowzero", 0) and 0 in shape:
+        raise NotUnderstood("Reshape to nothing")
     return [arrays[0].reshape([arrays[0].shape[i] if s == 0 else s for i, s in enumerate(shape)])]
 
 
@@ -40,12 +40,12 @@ def _flatten(arrays: Arrays, attributes: Any, node: Any, opset: int) -> Arrays:
 
 
 def _squeeze(arrays: Arrays, attributes: Any, node: Any, opset: int) -> Arrays:
-    axes = _given(arrays, attributes, "axes", 1)
+    axes = given(arrays, attributes, "axes", 1)
     return [np.squeeze(arrays[0], None if axes is None else tuple(axes))]
 
 
 def _unsqueeze(arrays: Arrays, attributes: Any, node: Any, opset: int) -> Arrays:
-    axes = _given(arrays, attributes, "axes", 1) or []
+    axes = given(arrays, attributes, "axes", 1) or []
     return [np.expand_dims(arrays[0], tuple(axes))]
 
 
@@ -54,10 +54,10 @@ def _concat(arrays: Arrays, attributes: Any, node: Any, opset: int) -> Arrays:
 
 
 def _slice(arrays: Arrays, attributes: Any, node: Any, opset: int) -> Arrays:
-    starts, ends = (_given(arrays, attributes, name, k) for k, name in ((1, "starts"), (2, "ends")))
+    starts, ends = (given(arrays, attributes, name, k) for k, name in ((1, "starts"), (2, "ends")))
     assert starts is not None and ends is not None
-    axes = _given(arrays, attributes, "axes", 3) or list(range(len(starts)))
-    steps = _given(arrays, attributes, "steps", 4) or [1] * len(starts)
+    axes = given(arrays, attributes, "axes", 3) or list(range(len(starts)))
+    steps = given(arrays, attributes, "steps", 4) or [1] * len(starts)
     cuts = [slice(None)] * arrays[0].ndim
     for start, end, axis, step in zip(starts, ends, axes, steps):
         # what is below −n means the first entry; as an end, going down, in front of it
@@ -72,7 +72,7 @@ def _gather(arrays: Arrays, attributes: Any, node: Any, opset: int) -> Arrays:
 
 
 def _split(arrays: Arrays, attributes: Any, node: Any, opset: int) -> Arrays:
-    axis, parts = attributes.get("axis", 0), _given(arrays, attributes, "split", 1)
+    axis, parts = attributes.get("axis", 0), given(arrays, attributes, "split", 1)
     count, length = len(node.output), arrays[0].shape[axis]
     each = -(-length // count)
     parts = parts or [min(each, length - k * each) for k in range(count)]
@@ -82,7 +82,7 @@ def _split(arrays: Arrays, attributes: Any, node: Any, opset: int) -> Arrays:
 
 
 def _pad(arrays: Arrays, attributes: Any, node: Any, opset: int) -> Arrays:
-    pads = _given(arrays, attributes, "pads", 1) or []
+    pads = given(arrays, attributes, "pads", 1) or []
     mode = attributes.get("mode", b"constant").decode()
     if len(arrays) > 3 and arrays[3] is not None:
         raise NotUnderstood("Pad of some axes")

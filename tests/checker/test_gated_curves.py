@@ -14,7 +14,7 @@ from layers.test_gated import mish_sign
 from mpmath import iv
 
 from boundcert.checker.bends import GELU, GELU_TANH
-from boundcert.checker.curve import NARROW
+from boundcert.checker.curve import NARROW, Curve
 from boundcert.checker.curves import CURVES
 from boundcert.checker.floors import floor
 from boundcert.checker.gated_curves import crossing
@@ -95,6 +95,27 @@ def test_floors_about_a_bend(  # type: ignore[no-untyped-def]
             values.append(side * truth(name, z, a, b) - mpmath.mpf(slope) * z)
         assert min(values) >= least
         assert least > min(values) - 1e-13 * (1 + abs(a)) * (1 + abs(low)) * (1 + abs(slope))
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_narrow_pieces_may_bend_as_much_as_they_say(
+    side: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of a sine as one of them: below it, and by no more than its curvature allows for."""
+    wave = Curve(
+        lambda x, a, b: np.sin(x),
+        lambda a, b: [(-math.inf, math.inf, NARROW)],
+        lambda x, a, b: np.cos(x),
+        curvature=lambda a, b: 1.0,
+    )
+    monkeypatch.setitem(CURVES, "Sine", wave)
+    rng = np.random.default_rng(0)
+    low, slope = rng.uniform(-9, 9, 200), rng.uniform(-2, 2, 200)
+    size = rng.choice([0.0, 0.01, 0.3, 1.0, 3.0], 200)
+    least = floor("Sine", side, slope, low, low + size, np.zeros(1), 0.0)
+    grid = low + np.linspace(0, 1, 400)[:, None] * size
+    most = (side * np.sin(grid) - slope * grid).min(axis=0)
+    assert (least <= most + 1e-14).all() and (least >= most - 1.5 * size**2 - 1e-12).all()
 
 
 @by_case

@@ -202,6 +202,33 @@ def test_the_model_as_a_whole() -> None:
     refused(outside)
 
 
+@pytest.mark.parametrize("op", ["ReduceMean", "ReduceSum"])
+@pytest.mark.parametrize(
+    ("opset", "axes", "about"),
+    [
+        (11, None, {"axes": [1, -1]}),
+        (11, None, {"axes": [2], "keepdims": 0}),
+        (11, None, {}),
+        (18, [2, 3], {}),
+        (18, [-1], {"keepdims": 0}),
+        (18, None, {"noop_with_empty_axes": 1}),
+        (18, None, {"keepdims": 1}),
+    ],
+)
+def test_reductions(op: str, opset: int, axes: list[int] | None, about: dict) -> None:  # type: ignore[type-arg]
+    stored = {} if axes is None else {"a": I(axes)}
+    nodes = [node(op, "x" if axes is None else "x a", "r", **about), node("Flatten", "r")]
+    made = model(nodes, [1, 3, 4, 2], stored, opset=opset)
+    assert_as_in_runtime(made, graph_of(made))
+
+
+def test_reshapes_that_allow_for_zeros() -> None:
+    nodes = [node("Reshape", "x t", "r", allowzero=1), node("Neg", "r")]
+    made = model(nodes, [1, 6], {"t": I([1, -1])}, opset=18)
+    assert_as_in_runtime(made, graph_of(made))
+    assert "to nothing" in refused(model(nodes, [1, 6], {"t": I([0, 6])}, opset=18))
+
+
 @settings(max_examples=examples(150), deadline=None)
 @given(seed=seeds)
 def test_damaged_models_are_not_understood_or_as_in_the_runtime(seed: int) -> None:
