@@ -15,7 +15,7 @@ from boundcert.checker.nodes import NotUnderstood
 BENDS = (
     *("Relu", "LeakyRelu", "PRelu", "Clip", "HardSigmoid", "Sigmoid", "Tanh", "Softplus"),
     *("Softsign", "Elu", "Abs", "Selu", "Celu", "Erf", "Exp", "Pow", "Gelu", "Swish"),
-    *("Mish", "HardSwish"),
+    *("Mish", "HardSwish", "Sqrt", "Reciprocal", "Log"),
 )
 #: Alpha of operators that have one, where a model does not say.
 USUAL = {
@@ -28,6 +28,8 @@ USUAL = {
 }
 #: The operator's own numbers: what GELU multiplies x by, and its tanh form x³ besides.
 GELU, GELU_TANH = math.sqrt(0.5), (math.sqrt(2.0 / math.pi), 0.044715)
+#: Largest exponent.
+MOST = 64.0
 #: Parameters of activations that bend at points of their own.
 STRETCHES = (2.0**-10, 2.0**10)
 
@@ -50,6 +52,9 @@ def parameters(
         if attributes.get("approximate", b"none") == b"tanh":
             return "GeluTanh", np.array([GELU_TANH[0]]), GELU_TANH[1]
         return name, np.array([GELU]), b
+    if name == "Sqrt":
+        # whoever draws lines takes it for a power
+        return name, np.array([0.5]), b
     if name == "Pow":
         return name, _exponent(reader, node), b
     if name == "HardSigmoid":
@@ -81,6 +86,6 @@ def _clip(reader: Builder, node: onnx.NodeProto, attributes: Any) -> tuple[Array
 
 def _exponent(reader: Builder, node: onnx.NodeProto) -> Array:
     exponent = np.asarray(reader.constants.get(node.input[1], []), dtype=np.float64).ravel()
-    if exponent.size != 1 or exponent[0] not in range(2, 9):
-        raise NotUnderstood(f"Pow {node.name!r}: one exponent from 2 to 8 works")
+    if exponent.size != 1 or not 0 < abs(exponent[0]) <= MOST or exponent[0] == 1:
+        raise NotUnderstood(f"Pow {node.name!r}: one exponent up to ±{MOST:g} works, not 0 or 1")
     return exponent

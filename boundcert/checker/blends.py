@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from boundcert.checker.maps import Pick
-from boundcert.checker.nodes import Affine, Node, Product
+from boundcert.checker.maps import Array, Pick
+from boundcert.checker.nodes import Affine, Graph, Node, Product
+from boundcert.checker.runtime import FUSED, multiplied
 
 
 def blend(k: int, nodes: list[Node], plain: set[int]) -> tuple[int, int, int] | None:
@@ -35,9 +36,19 @@ def blended(n: int, t: int, h: int, x: int, count: int) -> list[Node]:
     whole = (Pick(one, n), Pick(one, n))
     return [
         Affine(n, (h, x), apart, zero, zero, moves=True),
-        Product(n, (t, count, h, x)),
-        Affine(n, (x, count + 1), whole, zero, zero, moves=True),
+        Product(n, (t, count), free=True),
+        Affine(n, (x, count + 1, t, h), whole, zero, zero, moves=True, rounds=rounded),
     ]
+
+
+def rounded(graph: Graph, terms: int, sizes: list[Array]) -> Array:
+    """γ of |t||h| + (1 + |t|)|x|, and tiny of t, 1 − t, h, x and of each product.
+
+    That is of 1 − t, both products and their sum, which may be fused with all of its run.
+    """
+    x, _, t, h = sizes
+    total, lost = t * h + (1 + t) * x, 8 * (2 + t + h + x)
+    return multiplied(graph, FUSED + 6 + terms, total, lost)
 
 
 def factors(node: Node) -> tuple[float, ...] | None:

@@ -35,6 +35,7 @@ class Builder:
         #: affine nodes that a runtime computes as they stand, without numbers of any other size
         self.plain: set[int] = set()
         self.source = source
+        self.read = {name for node in model.graph.node for name in node.input}
         self.values: dict[str, Value] = {source: (0, shape)}
         self.constants: dict[str, NDArray[Any]] = {}
         self.types = {v.type.tensor_type.elem_type for v in model.graph.input}

@@ -41,6 +41,8 @@ class Curve:
     accuracy : of a runtime, for |a| and |b|.
     gates : it multiplies its operand by a function of that, which runtimes may do in factors.
     curvature : at least |σ″| on narrow pieces.
+    dips : |σ| may be larger inside a box than at its ends, but not than at ± the larger of them.
+    vanishing : for a and a runtime's tiny: what it is off by where an operand below is read as 0.
     """
 
     value: Callable[[Array, Array, float], Array]
@@ -51,6 +53,8 @@ class Curve:
     accuracy: Callable[[float, float], Accuracy] = lambda a, b: Accuracy()
     gates: bool = False
     curvature: Callable[[float, float], float] = lambda a, b: INF
+    dips: bool = False
+    vanishing: Callable[[float, float], float] = lambda a, tiny: 0.0
 
 
 def sigmoid(x: Array) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 
 from boundcert.checker.curve import INF, Accuracy, Curve, Piece, sigmoid
 from boundcert.checker.gated_curves import GATED, erf
+from boundcert.checker.power_curves import POWERS
 
 
 def _kinks(*at: float) -> list[Piece]:
@@ -90,13 +91,6 @@ CURVES = {
         lambda x, a, b: np.exp(x),
         accuracy=lambda a, b: Accuracy(output=16.0),
     ),
-    # of whole numbers a ≥ 2; x·x is one, too
-    "Pow": Curve(
-        lambda x, a, b: x**a,
-        lambda a, b: [(-INF, INF, 1)] if a % 2 == 0 else [(-INF, 0.0, -1), (0.0, INF, 1)],
-        lambda x, a, b: a * x ** (a - 1.0),
-        accuracy=lambda a, b: Accuracy(output=64.0 + a, logarithm=4.0),
-        gates=True,
-    ),
+    **POWERS,
     **GATED,
 }

@@ -146,6 +146,7 @@ GATED = {
         lambda x, a, b: _gelu_derivative(x, a),
         accuracy=lambda a, b: Accuracy(operand=16.0, output=8.0),
         gates=True,
+        dips=True,
         curvature=lambda a, b: 2.0 * a,
     ),
     "GeluTanh": Curve(
@@ -154,6 +155,7 @@ GATED = {
         _gelu_tanh_derivative,
         accuracy=lambda a, b: Accuracy(operand=16.0, output=8.0),
         gates=True,
+        dips=True,
         curvature=_gelu_tanh_curvature,
     ),
     "Swish": Curve(
@@ -162,6 +164,7 @@ GATED = {
         lambda x, a, b: _swish_derivative(x, a),
         accuracy=lambda a, b: Accuracy(operand=16.0, output=12.0),
         gates=True,
+        dips=True,
         curvature=lambda a, b: 2.0 * a,
     ),
     # h″ = h′(1 − s − 2hs): |σ″| ≤ 2h′ + 2|x|h′ ≤ 8 where it is asked for
@@ -171,6 +174,7 @@ GATED = {
         lambda x, a, b: _mish_derivative(x),
         accuracy=lambda a, b: Accuracy(operand=32.0, output=8.0),
         gates=True,
+        dips=True,
         curvature=lambda a, b: 8.0,
     ),
     "HardSwish": Curve(
@@ -179,5 +183,6 @@ GATED = {
         lambda x, a, b: x / 3.0 + 0.5,
         accuracy=lambda a, b: Accuracy(operand=16.0, output=8.0),
         gates=True,
+        dips=True,
     ),
 }

@@ -116,12 +116,16 @@ def _form(
     roots = {root for root, _ in operands}
     if len(roots) != 1 or nodes[next(iter(roots))].n != node.n:
         return None
+    if isinstance(node, Bend | Product) and node.free:
+        return None
     root, forms = roots.pop(), [form for _, form in operands]
     found: Form | None = None
     if isinstance(node, Bend):
         found = _applied(node, forms[0])
     elif isinstance(node, Product):
         found = _product(*forms)
+    elif isinstance(node, Affine) and node.rounds is not None:
+        found = None
     elif isinstance(node, Affine) and len(forms) == 1:
         w, s = numbers(node) or (0.0, 0.0)
         if node.moves and (w, s) == (1.0, 0.0):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,14 @@ DETOUR = 2.0**30
 
 class NotUnderstood(Exception):
     """A model or a certificate that the checker takes no stand on; the message says why."""
+
+
+class Rounds(Protocol):
+    """Bounds on what a runtime may be off by."""
+
+    def __call__(self, graph: Graph, terms: int, sizes: list[Array]) -> Array:
+        """(n,) for operands no larger than ``sizes``, fused with a run of so many terms."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,8 @@ class Affine:
     size : (n,) at least |b|, and what was added up to make it.
     moves : entries are only moved about, or left out: no runtime rounds anything. So it is of what
         no runtime computes, too.
+    rounds : what a runtime may be off by here, where it computes the same from other values: those
+        behind the ones that are summed in ``inputs``.
     """
 
     n: int
@@ -45,6 +55,7 @@ class Affine:
     bias: Array
     size: Array
     moves: bool = False
+    rounds: Rounds | None = None
 
     @property
     def terms(self) -> int:
@@ -66,13 +77,14 @@ class Affine:
 
 @dataclass(frozen=True)
 class Bend:
-    """σ(x_i), see :mod:`boundcert.checker.curves`."""
+    """σ(x_i), see :mod:`boundcert.checker.curves`; ``free``: no runtime computes it."""
 
     n: int
     inputs: tuple[int, ...]
     name: str
     a: Array
     b: float
+    free: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,16 +98,11 @@ class Maximum:
 
 @dataclass(frozen=True)
 class Product:
-    """u·v, entry by entry.
-
-    Attributes
-    ----------
-    inputs : u and v. Behind them h and x, where u is t, v is h − x, and a runtime computes
-        t·h + (1 − t)·x for x + u·v.
-    """
+    """u·v, entry by entry; ``free``: no runtime computes it."""
 
     n: int
     inputs: tuple[int, ...]
+    free: bool = False
 
 
 Node = Input | Affine | Bend | Maximum | Product

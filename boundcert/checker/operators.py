@@ -10,11 +10,12 @@ import numpy as np
 import onnx
 
 from boundcert.checker.bends import BENDS, parameters
-from boundcert.checker.builder import Builder, moderate
+from boundcert.checker.builder import Builder, Value, moderate
 from boundcert.checker.maps import Convolution, Matrix, Pick
 from boundcert.checker.nodes import Bend, NotUnderstood, Product
+from boundcert.checker.normalisers import lrn, softmax
 from boundcert.checker.rearrange import windows
-from boundcert.checker.reductions import pool, reduce
+from boundcert.checker.reductions import extremum, pool, reduce
 
 
 def _sum(reader: Builder, node: onnx.NodeProto, attributes: Any) -> None:
@@ -47,20 +48,24 @@ def _sum(reader: Builder, node: onnx.NodeProto, attributes: Any) -> None:
 
 
 def _product(reader: Builder, node: onnx.NodeProto, attributes: Any) -> None:
-    """Mul and Div by a constant; Neg; Mul of two computed values."""
-    if node.op_type == "Mul" and all(name in reader.values for name in node.input):
-        _gate(reader, node)
+    """Mul and Div by a constant; Neg; Mul and Div of two computed values."""
+    pair = [reader.values.get(name) for name in node.input]
+    below = pair[1] if node.op_type == "Div" else None
+    if below is not None:
+        # u·(1/v), whose errors are no smaller than those of a quotient
+        inverse = Bend(math.prod(below[1]), (below[0],), "Reciprocal", np.zeros(1), 0.0)
+        pair[1] = reader.put(inverse), below[1]
+    if len(pair) == 2 and pair[0] is not None and pair[1] is not None:
+        _gate(reader, node, [pair[0], pair[1]])
         return
-    place = 0 if node.input[0] in reader.values else 1
-    if node.op_type == "Div" and place:
-        raise NotUnderstood(f"Div {node.name!r} by a computed value")
-    position, old = reader.operand(node, place)
+    place = 0 if pair[0] is not None else 1
+    position, old = pair[1] if below and pair[1] else reader.operand(node, place)
     factor = np.array(-1.0) if node.op_type == "Neg" else reader.constant(node, 1 - place)
     assert factor is not None
     shape = tuple(np.broadcast_shapes(old, factor.shape))
     index = np.broadcast_to(np.arange(math.prod(old)).reshape(old), shape).ravel()
     whole = np.broadcast_to(factor, shape).ravel()
-    if node.op_type == "Div":
+    if node.op_type == "Div" and below is None:
         if not (np.abs(whole) >= reader.arithmetic()[1]).all():
             raise NotUnderstood(f"Div {node.name!r} by a number that a runtime may read as 0")
         whole = 1.0 / whole
@@ -69,9 +74,8 @@ def _product(reader: Builder, node: onnx.NodeProto, attributes: Any) -> None:
     reader.values[node.output[0]] = at, shape
 
 
-def _gate(reader: Builder, node: onnx.NodeProto) -> None:
+def _gate(reader: Builder, node: onnx.NodeProto, pair: list[Value]) -> None:
     """A product of two computed values, broadcast first; a square where they are one."""
-    pair = [reader.operand(node, k) for k in (0, 1)]
     shape = tuple(np.broadcast_shapes(*(old for _, old in pair)))
     n, wide = math.prod(shape), []
     for position, old in pair:
@@ -148,4 +152,7 @@ OPERATORS: dict[str, Operator] = {
     **dict.fromkeys(("MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool"), pool),
     **dict.fromkeys(("ReduceMean", "ReduceSum"), reduce),
     **dict.fromkeys(BENDS, _bend),
+    **dict.fromkeys(("Max", "Min"), extremum),
+    "Softmax": softmax,
+    "LRN": lrn,
 }

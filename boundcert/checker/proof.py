@@ -80,7 +80,9 @@ class Proof(Deviations):
     def _err(self, k: int) -> None:
         if self.deployed:
             sizes = [self._size(j) for j in range(k)]
-            error = runtime_error(self.graph, self.runs, k, sizes, self.mass.get(k))
+            i = self.graph.nodes[k].inputs[0]
+            about = self.mass.get(k), (self.low[i], self.high[i])
+            error = runtime_error(self.graph, self.runs, k, sizes, *about)
             if error is not None:
                 self.error[k] = error
 
@@ -116,7 +118,7 @@ class Proof(Deviations):
         """Rows for operands on which it depends what the lines are: the likelier end first."""
         i = node.inputs[0]
         if isinstance(node, Product):
-            pair = node.inputs[:2]
+            pair = node.inputs
             # a factor that hardly moves makes no difference to what the other one may be
             mask = np.logical_and(*(self._wide(j) for j in pair))
             for j in pair:
@@ -201,7 +203,7 @@ class Proof(Deviations):
             highs = windows(self.high[i], node.table).max(axis=1)
             self.lines[k] = maximum_lines(node, self.low[i], self.high[i])
         elif isinstance(node, Product):
-            u, v = ((self.low[j], self.high[j]) for j in node.inputs[:2])
+            u, v = ((self.low[j], self.high[j]) for j in node.inputs)
             lows, highs = ends_of(u, v)
             self.lines[k] = planes(u, v, (self.point[i], self.point[node.inputs[1]]))
         else:

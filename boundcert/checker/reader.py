@@ -16,8 +16,9 @@ from boundcert.checker.nodes import Bend, Graph, Maximum, Node, NotUnderstood, a
 from boundcert.checker.operators import OPERATORS
 from boundcert.checker.rearrange import REARRANGE
 
-#: What may stand behind the logits without changing which is the greatest; so may Sigmoid.
+#: What may stand behind the logits without changing which is the greatest; these take all of them.
 HEADS = ("Softmax", "LogSoftmax")
+TURNS = (*HEADS, "Sigmoid")
 
 
 def read(
@@ -94,9 +95,9 @@ class _Reader(Builder):
             raise NotUnderstood(f"{len(outputs)} outputs {target or ''}; one works")
         made = {node.output[0]: node for node in model.graph.node if node.output}
         name = outputs[0]
-        while name not in self.values or (name in made and made[name].op_type == "Sigmoid"):
+        while name not in self.values or (name in made and made[name].op_type in TURNS):
             head = made.get(name)
-            if head is None or head.op_type not in (*HEADS, "Sigmoid"):
+            if head is None or head.op_type not in TURNS:
                 raise NotUnderstood(f"output {name!r} is not understood")
             name = head.input[0]
             axis = {a.name: a.i for a in head.attribute}.get("axis", -1)
@@ -126,10 +127,12 @@ class _Reader(Builder):
             self._rearrange(node, attributes, known)
         elif all(known):
             raise NotUnderstood(f"{node.op_type} {node.output[0]!r} computes a constant")
+        elif node.op_type in HEADS and (
+            node.output[0] not in self.read or node.op_type != "Softmax"
+        ):
+            pass  # whoever reads on behind it finds no value
         elif node.op_type in OPERATORS:
             OPERATORS[node.op_type](self, node, attributes)
-        elif node.op_type in HEADS:
-            pass  # whoever reads on behind it finds no value
         else:
             raise NotUnderstood(f"operator {node.op_type} (node {node.name!r})")
 

@@ -65,6 +65,31 @@ def reduce(reader: Builder, node: onnx.NodeProto, attributes: Any) -> None:
     reader.values[node.output[0]] = _sums(reader, position, table, share), tuple(out)
 
 
+def extremum(reader: Builder, node: onnx.NodeProto, attributes: Any) -> None:
+    """Max and Min, entry by entry: of all operands side by side; min z is −max −z."""
+    sign, count = (1.0 if node.op_type == "Max" else -1.0), len(node.input)
+    computed = [k for k in range(count) if node.input[k] in reader.values]
+    constants = {k: np.asarray(reader.constant(node, k)) for k in range(count) if k not in computed}
+    values = {k: reader.operand(node, k) for k in computed}
+    found = [constants[k].shape if k in constants else values[k][1] for k in range(count)]
+    shape = tuple(np.broadcast_shapes(*found))
+    n, maps = math.prod(shape), []
+    bias = np.zeros((count, n))
+    for k, old in enumerate(found):
+        if k in constants:
+            bias[k] = sign * np.broadcast_to(constants[k], shape).ravel()
+            continue
+        index = np.full((count, n), -1)
+        index[k] = np.broadcast_to(np.arange(math.prod(old)).reshape(old), shape).ravel()
+        maps.append(Pick(index.ravel(), math.prod(old), sign))
+    inputs, moves = tuple(value[0] for value in values.values()), not constants
+    beside = reader.affine(inputs, tuple(maps), bias.ravel(), moves=moves)
+    at = reader.put(Maximum(n, (beside,), np.arange(count * n).reshape(count, n).T))
+    if sign < 0:
+        at = reader.affine((at,), (Pick(np.arange(n), n, -1.0),), moves=True)
+    reader.values[node.output[0]] = at, shape
+
+
 def _sums(reader: Builder, position: int, table: NDArray[np.int64], share: Array) -> int:
     """Σ of the entries in each row of a table, −1 for none, times its share."""
     n = reader.nodes[position].n

@@ -33,7 +33,6 @@ class Runs:
     row_norms : nodes whose rows over the input have known dual norms (n,), rounded up; those in
         ``exact`` are not larger than they must be.
     plane : of nodes: how many entries a channel has.
-    beside : of products: terms of the runs that read them.
     """
 
     run: dict[int, int]
@@ -43,7 +42,6 @@ class Runs:
     row_norms: dict[int, Array] = field(default_factory=dict)
     exact: frozenset[int] = frozenset()
     plane: dict[int, int] = field(default_factory=dict)
-    beside: dict[int, int] = field(default_factory=dict)
     widest: int = 1
 
 
@@ -78,12 +76,7 @@ def runs_of(graph: Graph, p: float) -> Runs:
         norms = {k: np.sqrt(square) * (1 + 1e-12) + 1e-150 for k, (_, square) in found.items()}
     exact = frozenset(norms) if p != 1.0 else frozenset()
     widest = max(node.n for node in nodes)
-    beside: dict[int, int] = {}
-    for k, node in affine.items():
-        for i in node.inputs:
-            if isinstance(nodes[i], Product):
-                beside[i] = max(beside.get(i, 0), terms[run[k]])
-    return Runs(run, terms, scale, gain, norms, exact, _planes(nodes), beside, widest)
+    return Runs(run, terms, scale, gain, norms, exact, _planes(nodes), widest)
 
 
 def _planes(nodes: tuple[Node, ...]) -> dict[int, int]:
@@ -126,43 +119,42 @@ def _row_squares(graph: Graph) -> dict[int, tuple[Array, Array]]:
     return found
 
 
-def _bend_error(node: Bend, graph: Graph, operand: Array) -> Array | None:
-    """What :class:`~boundcert.checker.curve.Accuracy` says, and some tiny.
+def _bend_error(node: Bend, graph: Graph, low: Array, high: Array) -> Array | None:
+    """What :class:`~boundcert.checker.curve.Accuracy` says, and some tiny, over a box.
 
-    No |σ| on [−m, m] is larger than one at an end. With s ≥ 64 nor does p·(s + 4|log p|) fall as p
-    grows: its derivative for p < 1 is s − 4 − 4·log p. Where an operand is multiplied by a function
-    of itself, in whatever order, factors may be up to four times as large, and lose 64 tiny: what
-    it is multiplied by in up to three steps loses tiny each, later factors make up to eight times
-    as much of that, and all is told of twice the value at least (:mod:`boundcert.checker.gates`).
+    |σ| is largest at an end, or at one of ± the larger: it rises, or has a pole, next to which
+    nothing is known. With s ≥ 64 nor does p·(s + 4|log p|) fall as p grows: its derivative for
+    p < 1 is s − 4 − 4·log p. Where an operand is multiplied by a function of itself, in whatever
+    order, factors may be up to four times as large, and lose 64 tiny: what it is multiplied by in
+    up to three steps loses tiny each, later factors make up to eight times as much of that, and all
+    is told of twice the value at least (:mod:`boundcert.checker.gates`). An operand below tiny may
+    be read as 0.
     """
     curve, unit, tiny = CURVES[node.name], graph.unit, graph.tiny
     a = float(np.abs(node.a).max(initial=0.0))
     b = abs(node.b) if math.isfinite(node.b) else 0.0
     factor = curve.accuracy(a, node.b)
-    if not any(factor):
+    if node.free or not any(factor):
         return None
-    out = np.maximum(*(np.abs(curve.value(s * operand, node.a, node.b)) for s in (1, -1)))
+    operand, least = np.maximum(np.abs(low), np.abs(high)), np.maximum(low, -high)
+    ends = (operand, -operand) if curve.dips else (low, high)
+    out = np.maximum(*(np.abs(curve.value(x, node.a, node.b)) for x in ends))
     log = np.abs(np.log(np.where(out > 0, out, 1.0)))
     error = factor.operand * operand + factor.output * out + factor.constant
     error = unit * (error + factor.logarithm * out * log)
     error = error + 8 * tiny * (1 + a) * (1 + b) + (64 * tiny if curve.gates else 0.0)
+    vanishing = curve.vanishing(float(node.a.ravel()[0]), tiny)
+    error = error + np.where(least < tiny, vanishing, 0.0)
     faint = ((node.a != 0) & (np.abs(node.a) < tiny)).any() or 0 < b < tiny
     sure = (operand * (4 if curve.gates else 1) <= graph.largest) & (out <= graph.largest)
     return np.where(sure & (not faint) & (error >= 0), error * (1 + 1e-8), np.inf)
 
 
-def _product_error(node: Product, graph: Graph, beside: int, sizes: list[Array]) -> Array:
-    """γ of |u||v|, with what may be fused into it; and tiny of u, of v and of their product.
+def multiplied(graph: Graph, terms: int, total: Array, lost: Array) -> Array:
+    """γ of so many terms of ``total``, which is of magnitudes, and tiny times ``lost``.
 
-    Where x + t·(h − x) stands for t·h + (1 − t)·x a runtime rounds 1 − t, both products and their
-    sum, which is fused with the ``beside`` terms of what it is next to: γ of |t||h| + (1 + |t|)|x|.
+    A scaling may be fused into a product, and what is lost be multiplied by that, or overflow.
     """
-    u, v = sizes[:2]
-    total, lost, terms = u * v, 4 * (1 + u + v), FUSED + 2
-    if len(sizes) > 2:
-        h, x = sizes[2:]
-        total, lost = u * h + (1 + u) * x, 8 * (2 + u + h + x)
-        terms += beside + 4
     count = terms * graph.unit
     error = total * (count / (1 - count)) + lost * graph.tiny * DETOUR
     most = np.maximum(total, lost)
@@ -171,9 +163,16 @@ def _product_error(node: Product, graph: Graph, beside: int, sizes: list[Array])
 
 
 def runtime_error(
-    graph: Graph, runs: Runs, k: int, sizes: list[Array], mass: Array | None
+    graph: Graph,
+    runs: Runs,
+    k: int,
+    sizes: list[Array],
+    mass: Array | None,
+    box: tuple[Array, Array] | None = None,
 ) -> Array | None:
     """|computed − exact| (n,) of node k for operands no larger than ``sizes``; None for no error.
+
+    ``mass`` is that of an affine node, ``box`` the ends of an activation's operand.
 
     An affine node sums n products and a bias, whose coefficients were made by up to F roundings,
     F = :data:`FUSED` and the terms of the others of its run: γ_{n+F+2}(|W||x| + |b|). Below the
@@ -186,9 +185,13 @@ def runtime_error(
     """
     node = graph.nodes[k]
     if isinstance(node, Bend):
-        return _bend_error(node, graph, sizes[node.inputs[0]])
+        operand = sizes[node.inputs[0]]
+        return _bend_error(node, graph, *((-operand, operand) if box is None else box))
     if isinstance(node, Product):
-        return _product_error(node, graph, runs.beside.get(k, 0), [sizes[i] for i in node.inputs])
+        u, v = (sizes[i] for i in node.inputs)
+        return None if node.free else multiplied(graph, FUSED + 2, u * v, 4 * (1 + u + v))
+    if isinstance(node, Affine) and node.rounds is not None:
+        return node.rounds(graph, runs.terms[runs.run[k]], [sizes[i] for i in node.inputs])
     if not isinstance(node, Affine) or node.moves:
         return None
     assert mass is not None

@@ -11,6 +11,7 @@ from boundcert.checker.ball import Ball
 from boundcert.checker.curves import CURVES
 from boundcert.checker.nodes import Affine, Bend, Graph, Input, Maximum, Node, Product
 from boundcert.checker.proof import Proof
+from boundcert.checker.runtime import runtime_error
 
 Array = np.ndarray
 
@@ -98,6 +99,8 @@ def assert_holds(proof: Proof, label: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     finite = {k: np.where(np.isfinite(e), e, 0.0) for k, e in proof.error.items()}
     for x in points(graph, ball, label, seed):
+        if proof.deployed:
+            _assert_errors(proof, values(graph, x))
         move = np.linalg.norm(x - ball.x, ball.p)
         for found in _erring(graph, x, rows, finite, rng):
             for k, value in enumerate(found):
@@ -127,6 +130,21 @@ def assert_holds(proof: Proof, label: int, seed: int) -> None:
                 assert not np.linalg.norm(left[source.entries]) > source.size + slack, k
             slack = 1e-11 * (1 + np.abs(found[-1]).max())
             assert not (rows @ found[-1] < base - move * slope - slack).any()
+
+
+def _assert_errors(proof: Proof, found: list[Array]) -> None:
+    """What is told of a runtime's errors is no less than for operands of these very sizes."""
+    graph, sizes = proof.graph, [np.abs(value) for value in found]
+    with np.errstate(all="ignore"):
+        for k, node in enumerate(graph.nodes):
+            if isinstance(node, Input):
+                continue
+            mass = None
+            if isinstance(node, Affine):
+                mass = node.absolute([sizes[i] for i in node.inputs])
+            box = found[node.inputs[0]], found[node.inputs[0]]
+            own = runtime_error(graph, proof.runs, k, sizes, mass, box)
+            assert own is None or (own <= proof.error[k] * (1 + 1e-9)).all(), (k, node)
 
 
 def _erring(

@@ -21,6 +21,9 @@ WRITTEN = (
     "c = Pow x 3; k = Mul c 0.044715; u = Add x k; t = Mul u 0.79788456; h = Tanh t; s = Add h 1; "
     "p = Mul x 0.5; Mul p s",
     *("t = Mul x 0.5; h = Tanh t; s = Add h 1; p = Mul x s; Mul p 0.6", "Mul x x"),
+    *("s = Softplus x; p = Add s 0.3; Log p", "s = Softplus x; p = Add s 0.1; Sqrt p"),
+    *("s = Abs x; p = Add s 0.2; Pow p -0.7", "s = Abs x; p = Add s 0.4; Reciprocal p"),
+    *("s = Abs x; p = Add s 0.5; Div x p", "s = Tanh x; Max x s", "s = Neg x; Min s x 0.5"),
     *("s = Sigmoid x; Mul s s", "t = Tanh x; s = Sigmoid x; Mul t s", "s = Relu x; Mul s x"),
 )
 
@@ -124,6 +127,13 @@ class _Maker:
             self.put(op, *others)
             names[out] = self.last
 
+    def share(self) -> None:
+        """Of the last axis; or of the channels."""
+        if self.shape[-1] > 1 and self.rng.random() < 0.5:
+            self.put("Softmax", axis=-1)
+        elif len(self.shape) == 4:
+            self.put("LRN", size=3, alpha=self.rng.choice([0.1, 2.0]), beta=0.75, bias=1.5)
+
     def gate(self) -> None:
         """A product of two branches, or a highway."""
         x, highway = self.last, self.rng.random() < 0.5
@@ -206,7 +216,7 @@ class _Maker:
 
     def block(self) -> None:
         steps = [self.bend, self.bend, self.arithmetic, self.normalise, self.branch, self.move]
-        steps += [self.written, self.gate]
+        steps += [self.written, self.gate, self.share]
         steps.append(self.window if len(self.shape) == 4 else lambda: self.dense(self.whole(2, 6)))
         steps.append(steps[-1])
         steps[self.whole(0, len(steps))]()

@@ -140,10 +140,10 @@ CHECKER_BUGS = (
     ),
     Bug(
         "the checker: a highway's runtime that rounds only what it adds to x",
-        "checker.runtime:_product_error",
+        "checker.blends:rounded",
         ("roundings",),
-        "u * h + (1 + u) * x",
-        "u * v",
+        "t * h + (1 + t) * x",
+        "0 * x",
     ),
     Bug(
         "the checker: curves that bend sooner than they do",
