@@ -49,7 +49,10 @@ def parameters(
     if name == "Clip":
         return name, *_clip(reader, node, attributes)
     if name == "Gelu":
-        if attributes.get("approximate", b"none") == b"tanh":
+        form = attributes.get("approximate", b"none")
+        if form not in (b"none", b"tanh"):
+            raise NotUnderstood(f"Gelu {node.name!r} as {form!r}")
+        if form == b"tanh":
             return "GeluTanh", np.array([GELU_TANH[0]]), GELU_TANH[1]
         return name, np.array([GELU]), b
     if name == "Sqrt":

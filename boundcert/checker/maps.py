@@ -67,6 +67,29 @@ class Pick:
         return out
 
 
+class Total:
+    """y_i = factor_i·Σ x over row i of a table, which holds no entry twice, −1 for none."""
+
+    def __init__(self, table: NDArray[np.int64], n: int, factor: Array | float = 1.0) -> None:
+        self.pick, self.terms = Pick(table.ravel(), n), table.shape[1]
+        self.factor = np.broadcast_to(np.asarray(factor, dtype=np.float64), (len(table),))
+        self.spread = self.pick.spread
+        # where rows overlap, all their entries side by side may be many
+        self.columns = [Pick(column, n) for column in table.T] if self.spread > 1 else []
+
+    def forward(self, x: Array, change: Change = same) -> Array:
+        return self.pick.forward(x).reshape(-1, self.terms).sum(axis=1) * change(self.factor)
+
+    def transpose(self, rows: Array) -> Array:
+        rows = rows * self.factor
+        if not self.columns:
+            return self.pick.transpose(np.repeat(rows, self.terms, axis=1))
+        total = self.columns[0].transpose(rows)
+        for column in self.columns[1:]:
+            total += column.transpose(rows)
+        return total
+
+
 class Matrix:
     """Rows of length K times a (K, N) matrix."""
 

@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 
 from boundcert.checker.builder import Builder
-from boundcert.checker.maps import Array, Pick
+from boundcert.checker.maps import Array, Pick, Total
 from boundcert.checker.nodes import Affine, Bend, Graph, NotUnderstood, Product, Rounds
 from boundcert.checker.runtime import FUSED
 
@@ -30,9 +30,8 @@ def _sum(
     reader: Builder, i: int, table: NDArray[np.int64], factor: float = 1.0, bias: float = 0.0
 ) -> int:
     """bias + factor·Σ of the entries in each row of a table, −1 for none."""
-    n = reader.nodes[i].n
-    maps = tuple(Pick(column, n, factor) for column in table.T)
-    return reader.affine((i,) * len(maps), maps, np.full(len(table), bias), moves=True)
+    total = Total(table, reader.nodes[i].n, factor)
+    return reader.affine((i,), (total,), np.full(len(table), bias), moves=True)
 
 
 def _rounded(reader: Builder, made: int, operand: int, rounds: Rounds) -> int:

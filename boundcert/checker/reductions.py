@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 
 from boundcert.checker.builder import Builder
-from boundcert.checker.maps import Array, Pick
+from boundcert.checker.maps import Array, Pick, Total
 from boundcert.checker.nodes import Maximum, NotUnderstood
 from boundcert.checker.rearrange import given, windows
 
@@ -92,6 +92,4 @@ def extremum(reader: Builder, node: onnx.NodeProto, attributes: Any) -> None:
 
 def _sums(reader: Builder, position: int, table: NDArray[np.int64], share: Array) -> int:
     """Σ of the entries in each row of a table, −1 for none, times its share."""
-    n = reader.nodes[position].n
-    maps = tuple(Pick(column, n, share) for column in table.T)
-    return reader.affine((position,) * len(maps), maps)
+    return reader.affine((position,), (Total(table, reader.nodes[position].n, share),))

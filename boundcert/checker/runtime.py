@@ -122,13 +122,13 @@ def _row_squares(graph: Graph) -> dict[int, tuple[Array, Array]]:
 def _bend_error(node: Bend, graph: Graph, low: Array, high: Array) -> Array | None:
     """What :class:`~boundcert.checker.curve.Accuracy` says, and some tiny, over a box.
 
-    |σ| is largest at an end, or at one of ± the larger: it rises, or has a pole, next to which
-    nothing is known. With s ≥ 64 nor does p·(s + 4|log p|) fall as p grows: its derivative for
-    p < 1 is s − 4 − 4·log p. Where an operand is multiplied by a function of itself, in whatever
-    order, factors may be up to four times as large, and lose 64 tiny: what it is multiplied by in
-    up to three steps loses tiny each, later factors make up to eight times as much of that, and all
-    is told of twice the value at least (:mod:`boundcert.checker.gates`). An operand below tiny may
-    be read as 0.
+    |σ| is largest at an end, or at one of ± the larger: σ rises, or |σ| on either side of 0; next
+    to a pole nothing is known. With s ≥ 64 nor does p·(s + 4|log p|) fall as p grows: its
+    derivative for p < 1 is s − 4 − 4·log p. Where an operand is multiplied by a function of itself,
+    in whatever order, factors may be up to four times as large, and lose 64 tiny: what it is
+    multiplied by in up to three steps loses tiny each, later factors make up to eight times as much
+    of that, and all is told of twice the value at least (:mod:`boundcert.checker.gates`). An
+    operand below tiny may be read as 0.
     """
     curve, unit, tiny = CURVES[node.name], graph.unit, graph.tiny
     a = float(np.abs(node.a).max(initial=0.0))

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boundcert.checker.maps import Convolution, Map, Matrix, Pick
+from boundcert.checker.maps import Convolution, Map, Matrix, Pick, Total
 from examples import examples
 
 seeds = st.integers(0, 2**32 - 1)
@@ -61,3 +61,19 @@ def test_matrices_and_picks(seed: int) -> None:
     pick = Pick(index, terms, rng.standard_normal(7))
     assert_adjoint(pick, terms, rng)
     assert (pick.forward(x[0])[index < 0] == 0).all()
+
+
+@settings(max_examples=examples(30), deadline=None)
+@given(seed=seeds, apart=st.booleans())
+def test_totals(seed: int, apart: bool) -> None:
+    """Of rows that share entries, or none."""
+    rng = np.random.default_rng(seed)
+    count, terms, n = rng.integers(1, 5, 3).tolist()
+    n += terms * count
+    rows = rng.permutation(n)[: terms * count].reshape(count, terms)
+    table = rows if apart else np.stack([rng.permutation(n)[:terms] for _ in range(count)])
+    table = np.where(rng.random(table.shape) < 0.3, -1, table)
+    total, x = Total(table, n, rng.standard_normal(count)), rng.standard_normal(n)
+    expected = [f * sum(x[i] for i in row if i >= 0) for f, row in zip(total.factor, table)]
+    np.testing.assert_allclose(total.forward(x), expected, rtol=1e-12, atol=1e-12)
+    assert_adjoint(total, n, rng)

@@ -154,6 +154,7 @@ def test_constants_are_moved_as_they_are() -> None:
         ([node("Pow", "x e")], {"e": F(1.0)}, "one exponent"),
         ([node("Pow", "x e")], {"e": np.arange(2, 9, dtype=F)}, "one exponent"),
         ([node("Selu", "x", alpha=-1.0)], {}, "alpha -1"),
+        ([node("Div", "x s")], {"s": np.zeros(7, F)}, "read as 0"),
         ([node("Celu", "x", alpha=-1.0)], {}, "alpha -1"),
         ([node("Relu", "x", "x"), node("Relu", "x")], {}, "not an ONNX model"),
         ([node("Add", "x w", broadcast=1)], {"w": weights(7)}, "not an ONNX model"),
