@@ -35,7 +35,7 @@ def blended(n: int, t: int, h: int, x: int, count: int) -> list[Node]:
     apart = (Pick(one, n), Pick(one, n, -1.0))
     whole = (Pick(one, n), Pick(one, n))
     return [
-        Affine(n, (h, x), apart, zero, zero, moves=True),
+        Affine(n, (h, x), apart, zero, zero, moves=True, free=True),
         Product(n, (t, count), free=True),
         Affine(n, (x, count + 1, t, h), whole, zero, zero, moves=True, rounds=rounded),
     ]
@@ -44,7 +44,7 @@ def blended(n: int, t: int, h: int, x: int, count: int) -> list[Node]:
 def rounded(graph: Graph, terms: int, sizes: list[Array]) -> Array:
     """γ of |t||h| + (1 + |t|)|x|, and tiny of t, 1 − t, h, x and of each product.
 
-    That is of 1 − t, both products and their sum, which may be fused with all of its run.
+    That is of 1 − t, both products and their sum, which may be fused into the sums that read it.
     """
     x, _, t, h = sizes
     total, lost = t * h + (1 + t) * x, 8 * (2 + t + h + x)

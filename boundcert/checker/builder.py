@@ -69,11 +69,12 @@ class Builder:
         bias: Array | float = 0.0,
         size: Array | float | None = None,
         moves: bool = False,
+        free: bool = False,
     ) -> int:
         (n,) = {len(m.forward(np.zeros(self.nodes[i].n))) for i, m in zip(inputs, maps)}
         whole = np.broadcast_to(np.asarray(bias, dtype=np.float64), (n,))
         most = np.abs(whole) if size is None else np.broadcast_to(size, (n,))
-        return self.put(Affine(n, inputs, maps, whole, most, moves))
+        return self.put(Affine(n, inputs, maps, whole, most, moves, free=free))
 
     def normalise(self, mean: Array, std: Array) -> None:
         """In front of the model."""

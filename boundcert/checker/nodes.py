@@ -24,7 +24,7 @@ class Rounds(Protocol):
     """Bounds on what a runtime may be off by."""
 
     def __call__(self, graph: Graph, terms: int, sizes: list[Array]) -> Array:
-        """(n,) for operands no larger than ``sizes``, fused with a run of so many terms."""
+        """(n,) for operands no larger than ``sizes``, read by a run of so many terms."""
         ...
 
 
@@ -47,6 +47,7 @@ class Affine:
         no runtime computes, too.
     rounds : what a runtime may be off by here, where it computes the same from other values: those
         behind the ones that are summed in ``inputs``.
+    free : no runtime computes it.
     """
 
     n: int
@@ -56,6 +57,7 @@ class Affine:
     size: Array
     moves: bool = False
     rounds: Rounds | None = None
+    free: bool = False
 
     @property
     def terms(self) -> int:

@@ -31,7 +31,7 @@ def _sum(
 ) -> int:
     """bias + factor·Σ of the entries in each row of a table, −1 for none."""
     total = Total(table, reader.nodes[i].n, factor)
-    return reader.affine((i,), (total,), np.full(len(table), bias), moves=True)
+    return reader.affine((i,), (total,), np.full(len(table), bias), moves=True, free=True)
 
 
 def _rounded(reader: Builder, made: int, operand: int, rounds: Rounds) -> int:
@@ -84,7 +84,7 @@ def softmax(reader: Builder, node: onnx.NodeProto, attributes: Any) -> None:
     own, their = np.repeat(np.arange(n), count - 1), table.ravel()
     sign = -1.0 if count == 2 else 1.0
     pair = Pick(their, n, sign), Pick(own, n, -sign)
-    gap = reader.affine((i, i), pair, moves=True)
+    gap = reader.affine((i, i), pair, moves=True, free=True)
     if count == 2:
         made = _bend(reader, gap, "Sigmoid")
     else:

@@ -27,12 +27,13 @@ class Runs:
 
     Attributes
     ----------
-    run : of affine nodes: the connected run of affine nodes that it belongs to.
+    run : of affine nodes that a runtime computes: the connected run of such that it belongs to.
     terms, scale : of a run: all that its nodes sum; what its scalings multiply up to.
     gain : of affine nodes: largest sum of |coefficients| of an entry.
     row_norms : nodes whose rows over the input have known dual norms (n,), rounded up; those in
         ``exact`` are not larger than they must be.
     plane : of nodes: how many entries a channel has.
+    behind : of nodes that are read by a run: most terms of one.
     """
 
     run: dict[int, int]
@@ -42,13 +43,18 @@ class Runs:
     row_norms: dict[int, Array] = field(default_factory=dict)
     exact: frozenset[int] = frozenset()
     plane: dict[int, int] = field(default_factory=dict)
+    behind: dict[int, int] = field(default_factory=dict)
     widest: int = 1
 
 
 def runs_of(graph: Graph, p: float) -> Runs:
     """The facts for balls of norm p."""
     nodes = graph.nodes
-    affine = {k: node for k, node in enumerate(nodes) if isinstance(node, Affine)}
+    affine = {
+        k: node
+        for k, node in enumerate(nodes)
+        if isinstance(node, Affine) and not node.free and node.rounds is None
+    }
     gain: dict[int, float] = {}
     run = {k: k for k in affine}
     for k, node in affine.items():
@@ -76,7 +82,11 @@ def runs_of(graph: Graph, p: float) -> Runs:
         norms = {k: np.sqrt(square) * (1 + 1e-12) + 1e-150 for k, (_, square) in found.items()}
     exact = frozenset(norms) if p != 1.0 else frozenset()
     widest = max(node.n for node in nodes)
-    return Runs(run, terms, scale, gain, norms, exact, _planes(nodes), widest)
+    behind: dict[int, int] = {}
+    for k, node in affine.items():
+        for i in node.inputs:
+            behind[i] = max(behind.get(i, 0), terms[run[k]])
+    return Runs(run, terms, scale, gain, norms, exact, _planes(nodes), behind, widest)
 
 
 def _planes(nodes: tuple[Node, ...]) -> dict[int, int]:
@@ -191,7 +201,7 @@ def runtime_error(
         u, v = (sizes[i] for i in node.inputs)
         return None if node.free else multiplied(graph, FUSED + 2, u * v, 4 * (1 + u + v))
     if isinstance(node, Affine) and node.rounds is not None:
-        return node.rounds(graph, runs.terms[runs.run[k]], [sizes[i] for i in node.inputs])
+        return node.rounds(graph, runs.behind.get(k, 0), [sizes[i] for i in node.inputs])
     if not isinstance(node, Affine) or node.moves:
         return None
     assert mass is not None

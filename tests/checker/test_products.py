@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from fractions import Fraction
 
 import numpy as np
+import onnx
 import pytest
 from checker.test_reader import graph_of
 from hypothesis import given, settings
@@ -17,7 +19,7 @@ from runtime_cases import session
 from boundcert.checker.curve import Array
 from boundcert.checker.nodes import Affine, Graph, Input, Product
 from boundcert.checker.products import Ends, corner_floor, ends_of, planes
-from boundcert.checker.runtime import runs_of, runtime_error
+from boundcert.checker.runtime import FUSED, runs_of, runtime_error
 from examples import examples
 
 seeds = st.integers(0, 2**32 - 1)
@@ -146,6 +148,28 @@ def test_a_blend_errs_as_its_products_do() -> None:
         sizes[h if gate else x] = np.full(7, 1e3)
         error = runtime_error(graph, runs, k, sizes, None)
         assert error is not None and (error > 20 * 2.0**-24 * 1e3).all() and (error < 1e-2).all()
+
+
+def test_a_blend_may_be_fused_into_the_sums_that_read_it() -> None:
+    text, found = BLENDS["highway"].replace("y = Add a b", "z = Add a b"), []
+    for width in (1, 100):
+        made = written(text + "; y = Neg z")
+        made.graph.node.pop()
+        made.graph.node.append(node("MatMul", "z w"))
+        weight = np.zeros((7, width), dtype=F)
+        made.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
+        graph = graph_of(made)
+        (k,) = (k for k, n in enumerate(graph.nodes) if isinstance(n, Affine) and n.rounds)
+        sizes = [np.ones(n.n) for n in graph.nodes]
+        error = runtime_error(graph, runs_of(graph, 2.0), k, sizes, None)
+        plain = runtime_error(
+            graph, dataclasses.replace(runs_of(graph, 2.0), behind={}), k, sizes, None
+        )
+        assert error is not None and plain is not None
+        assert (error > plain * (1 + 6 / (FUSED + 6))).all()
+        found.append(error)
+    # so many terms a sum has, however many sums there are
+    np.testing.assert_array_equal(*found)
 
 
 def test_what_may_overflow_has_no_bound() -> None:
