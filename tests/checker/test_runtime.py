@@ -45,8 +45,8 @@ MODELS: dict[str, onnx.ModelProto] = {
     "square": model([node("Mul", "x x")], [1, 7]),
     "ratio": two(node("Exp", "x", "e"), node("Div", "x e", "y")),
     "inverse": two(node("Softplus", "x", "e"), node("Div", "x e", "y")),
-    "Softmax": two(node("Softmax", "x", "s"), node("Neg", "s", "y")),
-    "of two": two(node("Softmax", "x", "s"), node("Neg", "s", "y"), shape=(1, 3, 2)),
+    "Softmax": two(node("Softmax", "x", "y")),
+    "of two": two(node("Softmax", "x", "y"), shape=(1, 3, 2)),
     "LRN": two(node("LRN", "x", "y", size=3, alpha=2.0, bias=1.5), shape=(1, 5, 2, 2)),
     "LRN steep": two(
         node("LRN", "x", "y", size=5, alpha=30.0, beta=2.0, bias=0.1), shape=(1, 7, 1, 1)
