@@ -17,6 +17,7 @@ from checker.test_reader import graph_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from network.models import model, node
+from network.test_gates import BLENDS, written
 from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 from runtime_cases import session
 
@@ -131,6 +132,43 @@ def _tiny_then_huge() -> onnx.ModelProto:
     return model(nodes, [1, 1], stored, kind=onnx.TensorProto.DOUBLE)
 
 
+def _tiny_product(other: str) -> onnx.ModelProto:
+    """x² or 2x², by numbers whose product is less than any float64, against ½."""
+    nodes = [
+        node("Mul", "x a", "h1"),
+        node("Mul", "h1 two", "h2"),
+        node("Mul", f"h1 {other}", "p"),
+        node("Mul", "p c", "h3"),
+        node("Mul", "h3 c", "h4"),
+        node("Gemm", "h4 w t"),
+    ]
+    stored = {
+        "a": np.array(1e-170),
+        "two": np.array(2.0),
+        "c": np.array(1e130),
+        "w": np.array([[0.0, 1e80]]),
+        "t": np.array([[0.5, 0.0]]),
+    }
+    used = {name for n in nodes for name in n.input} | {"two"}
+    return model(
+        nodes, [1, 1], {k: stored[k] for k in stored if k in used}, kind=onnx.TensorProto.DOUBLE
+    )
+
+
+def _gated_head(text: str) -> onnx.ModelProto:
+    """What is written of x against 0.1."""
+    made = written(text)
+    made.graph.node.append(node("Gemm", "y weight shift", "z"))
+    weight = np.zeros((7, 2), dtype=F)
+    weight[0, 1] = 1.0
+    for name, value in (("weight", weight), ("shift", np.array([0.1, 0.0], dtype=F))):
+        made.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    del made.graph.output[:]
+    kind = onnx.TensorProto.FLOAT
+    made.graph.output.append(onnx.helper.make_tensor_value_info("z", kind, [1, 2]))
+    return made
+
+
 def _gemm(weight: list[list[float]], **about: object) -> onnx.ModelProto:
     return model([node("Gemm", "x w", **about)], [1, 2], {"w": np.array(weight, dtype=F)})
 
@@ -152,6 +190,17 @@ FALSE = {
     "a range without the sample": (
         model([node("Identity", "x")], [1, 2]), [1, 0], 0, "linf", 0.1, "exact", (0.5, 1.0),
     ),
+    "a square that underflows": (_tiny_product("h1"), [0], 0, "linf", 1.0, "exact", None),
+    "a product that underflows": (_tiny_product("h2"), [0], 0, "linf", 0.6, "exact", None),
+    "a gate beyond where it crosses": (
+        _gated_head("s = Sigmoid x; y = Mul x s"), [0] * 7, 0, "linf", 0.19, "exact", None,
+    ),
+    "a square root of a half": (
+        _gated_head("y = Mul x x"), [0] * 7, 0, "linf", 0.32, "exact", None,
+    ),
+    "a highway beyond where it crosses": (
+        _gated_head(BLENDS["highway"]), [0] * 7, 0, "linf", 0.101, "exact", None,
+    ),
     "a tie": (model([node("Identity", "x")], [1, 2]), [1, 1], 0, "linf", 1e-9, "exact", None),
     "another class": (model([node("Identity", "x")], [1, 2]), [1, 0], 1, "l1", 1e-9, "exact", None),
 }  # fmt: skip
@@ -162,7 +211,7 @@ def test_false_claims_are_refused(name: str) -> None:
     made, x, label, norm, radius, semantics, clip = FALSE[name]
     checker, x = Checker(made.SerializeToString()), np.array([x], dtype=np.float64)
     claim = claim_of(checker, x, norm, semantics, clip)
-    for lines in range(4):
+    for lines in range(9):
         some = dataclasses.replace(claim, label=label, radius=radius, slopes=(None,) * lines)
         try:
             assert checker.check(some, x) is not None

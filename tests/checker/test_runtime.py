@@ -16,6 +16,8 @@ from network.test_gates import BLENDS, NO_BLENDS, WRITTEN, written
 from runtime_cases import session
 
 from boundcert.checker.ball import Ball
+from boundcert.checker.nodes import Graph
+from boundcert.checker.normalisers import LrnRounds, SoftmaxRounds
 from boundcert.checker.proof import Proof
 from boundcert.checker.runtime import runs_of
 from examples import examples
@@ -83,3 +85,35 @@ def test_is_in_the_box(case: str, seed: int, power: float, positive: bool, optim
     if -2 < power < 0.5 and not roots and case != "LRN steep":
         much = 0.1 if case == "LRN" else 0.01
         assert known.all() and (high - low < much * (1 + np.abs(wide))).all()
+
+
+@settings(max_examples=examples(15), deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), spike=st.floats(0, 4))
+def test_windows_that_are_moved_on_leave_something(seed: int, spike: float) -> None:
+    """A large entry that is added first, and subtracted again."""
+    made = two(node("LRN", "x", "y", size=3, alpha=3.0, beta=1.0, bias=0.1), shape=(1, 20, 1, 1))
+    x = np.random.default_rng(seed).standard_normal(20).astype(F) * F(0.1)
+    x[0] = 10.0**spike
+    graph = graph_of(made)
+    with np.errstate(all="ignore"):
+        ball = Ball(x.astype(np.float64), math.inf, 1e-300)
+        proof = Proof(graph, runs_of(graph, math.inf), ball, True, Choices())
+    found = session(made, False).run(None, {"x": x.reshape(1, 20, 1, 1)})[0].ravel()
+    low, high, wide = proof.low[-1], proof.high[-1], found.astype(np.float64)
+    known = np.isfinite(low) & np.isfinite(high)
+    assert ((low <= wide) & (wide <= high))[known].all()
+    assert known.all() or spike > 1
+
+
+def test_where_errors_are_too_large_to_tell_there_is_no_bound() -> None:
+    graph = Graph((), 2.0**-24, 2.0**-126, 2.0**126)
+    shares, local = SoftmaxRounds(np.arange(4).reshape(1, 4)), LrnRounds(3, 1.0, 1.0, 0.1, 4)
+    for rounds, most in ((shares, 1e6), (local, 1e2)):
+        one = [np.ones(4)] * 2
+        assert (rounds(graph, 0, one) < 1e-2).all()
+        one = [np.ones(4), np.array([1.0, 1.0, 1.0, most * 100])]
+        assert (rounds(graph, 0, one) == math.inf).all()
+    for rounds in (shares, local):
+        for size in (3e38, math.inf, math.nan):
+            with np.errstate(all="ignore"):
+                assert (rounds(graph, 0, [np.full(4, size)] * 2) == math.inf).all()
