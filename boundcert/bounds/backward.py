@@ -194,6 +194,8 @@ def _paid(rows: Rows, error: torch.Tensor) -> torch.Tensor:
     if rows.values.requires_grad:
         return torch.zeros(len(rows), dtype=torch.float64)  # nothing is proved there
     size = backend().weigh(array(rows.values), *rows.place(), planes(error))
+    if not rows.proves:
+        return -torch.from_numpy(size)
     return -(up(torch.from_numpy(size)) + UNDERFLOW)
 
 

@@ -219,6 +219,9 @@ class Frame:
                 relaxation = node.layer.relax(frame.operands(k), problem.values[k])
                 relaxation = frame.within(k, relaxation)
             frame.relaxations.append(relaxation)
+            if self.ball:
+                # needs those of all nodes before, one after the other
+                _ = frame.boxes[k]
         return frame
 
     def _moved_to(self, k: int, before: Frame, ahead: Ahead | None) -> Box:

@@ -15,6 +15,9 @@ from boundcert.layers.rows import Rows
 from boundcert.layers.runtime_bounds import Detour
 from boundcert.layers.spectral import gamma, spectral_norm_bound
 
+#: Most entries of a matrix whose magnitudes are kept beside it.
+KEPT = 4_000_000
+
 
 @dataclass(frozen=True)
 class Dense(Affine):
@@ -48,7 +51,7 @@ class Dense(Affine):
         return max(self.weight.shape)
 
     def apply(self, x: torch.Tensor, coefficients: Transform) -> torch.Tensor:
-        w = coefficients(self.weight)
+        w = self._magnitudes() if coefficients is torch.abs else coefficients(self.weight)
         if self.transpose_data:
             x = x.transpose(-1, -2)
         if self.left and len(self.in_shape) == 1:
@@ -58,6 +61,13 @@ class Dense(Affine):
         else:
             out = torch.matmul(align(x, w.dim()) if w.dim() > 2 else x, w)
         return out.reshape(x.shape[0], *self.out_shape)
+
+    def _magnitudes(self) -> torch.Tensor:
+        """|W|, kept unless it is large: intervals and runtime errors ask for it at every box."""
+        if self.weight.numel() > KEPT:
+            return self.weight.abs()
+        # copies on other devices share what is kept
+        return self.cached(("magnitudes", self.weight.device), self.weight.abs)
 
     def transpose(self, y: torch.Tensor, coefficients: Transform = lambda c: c) -> torch.Tensor:
         if self.weight.dim() == 2 and not self.left and not self.transpose_data:
