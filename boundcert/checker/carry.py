@@ -5,6 +5,7 @@ How, and what rounding costs, is told in :mod:`boundcert.checker.proof`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import numpy as np
@@ -35,7 +36,7 @@ class Carried(NamedTuple):
     met: dict[int, Array]
 
 
-class Carrier:
+class Carrier(ABC):
     """What is known of a graph's nodes over one ball, and bounds on rows from it.
 
     Parameters
@@ -67,6 +68,13 @@ class Carrier:
         self.bends: dict[int, tuple[Bends, float]] = {}
         self.pools: dict[int, tuple[pools.Tied, float]] = {}
         self.sources: dict[int, Source] = {}
+        with np.errstate(all="ignore"):
+            for k in range(count):
+                self._reach(k)
+
+    @abstractmethod
+    def _reach(self, k: int) -> None:
+        """Find out what is to be known of node k; all is known of those before."""
 
     def _size(self, k: int) -> Array:
         return np.maximum(np.abs(self.low[k]), np.abs(self.high[k]))

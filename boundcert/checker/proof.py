@@ -17,36 +17,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from boundcert.checker.ball import Ball
 from boundcert.checker.carry import Mask
-from boundcert.checker.choices import Choices
 from boundcert.checker.curves import CURVES
 from boundcert.checker.deviations import Deviations
 from boundcert.checker.floors import floor
 from boundcert.checker.lines import Lines, maximum_lines, usual_slopes, windows
 from boundcert.checker.maps import Array
-from boundcert.checker.nodes import Affine, Bend, Graph, Input, Maximum, Product
+from boundcert.checker.nodes import Affine, Bend, Input, Maximum, Product
 from boundcert.checker.products import ends_of, planes
 from boundcert.checker.rounding import LEAST, UNDER, UNIT, gamma
-from boundcert.checker.runtime import Runs, runtime_error
+from boundcert.checker.runtime import runtime_error
 
 
 class Proof(Deviations):
     """Boxes and lines of a graph over one ball, and bounds on margins from them."""
-
-    def __init__(
-        self,
-        graph: Graph,
-        runs: Runs,
-        ball: Ball,
-        deployed: bool,
-        choices: Choices,
-        spreads: bool = False,
-    ) -> None:
-        super().__init__(graph, runs, ball, deployed, choices, spreads)
-        with np.errstate(all="ignore"):
-            for k in range(len(graph.nodes)):
-                self._reach(k)
 
     def margins(self, label: int) -> tuple[Array, Array]:
         """Bounds base − s·slope on z_label − z_rival for every rival and radius s ≤ the ball's."""
@@ -56,7 +40,7 @@ class Proof(Deviations):
             return self._bounds(last, rows)
 
     def _reach(self, k: int) -> None:
-        """The box of node k, its lines, and what it may be off by."""
+        """Its box, its lines, and what it may be off by."""
         node = self.graph.nodes[k]
         if isinstance(node, Input):
             self.low[k], self.high[k] = self.ball.box()

@@ -10,8 +10,7 @@ import pytest
 from exact_cases import truth
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from layers.test_gated import mish_sign
-from mpmath import iv
+from layers.test_gated import assert_mish_bends_between
 
 from boundcert.checker.bends import GELU, GELU_TANH
 from boundcert.checker.curve import NARROW, Curve
@@ -48,18 +47,7 @@ def test_narrow_pieces_hold_where_it_bends(name: str, a: float, b: float) -> Non
 
 
 def test_mish_bends_where_it_says_and_nowhere_else() -> None:
-    """D < 0 beyond ±6, by |1 − s − 2Ts| > 0.9 there; within, cell by cell."""
-    iv.dps = 40
-    (left, right), edges = narrow("Mish", 0.0, 0.0), (-6.0, -2.4, -2.1, 1.3, 1.7, 6.0)
-    for start, end, sign in zip(edges[::2], edges[1::2], (-1, 1, -1)):
-        for k in range(2000):
-            cell = [start + (end - start) * t / 2000 for t in (k, k + 1)]
-            assert mish_sign(iv.mpf(cell))[0] * sign > 0
-    for (low, high), start, end, rises in ((left, -2.4, -2.1, 1), (right, 1.3, 1.7, -1)):
-        for k in range(500):
-            cell = [start + (end - start) * t / 500 for t in (k, k + 1)]
-            assert mish_sign(iv.mpf(cell))[1] * rises > 0
-        assert mish_sign(iv.mpf(low))[0] * rises < 0 < mish_sign(iv.mpf(high))[0] * rises
+    assert_mish_bends_between(*narrow("Mish", 0.0, 0.0))
 
 
 def test_a_crossing_that_is_not_sure_is_none() -> None:
