@@ -160,6 +160,32 @@ def test_a_single_row_pays_the_whole_residual() -> None:
             assert off >= Fraction(float(rest[i]))
 
 
+@pytest.mark.parametrize("far", [0.0, 1e3])
+def test_whole_rows_of_a_matrix_pay_for_all_that_is_rounded(far: float) -> None:
+    """In fractions: what the value at the sample is off by, and what coefficients are, far out."""
+    rng = np.random.default_rng(1)
+    weight, bias = rng.standard_normal((9, 30)), rng.standard_normal(9)
+    spec = NodeSpec("Gemm", "g", 18, {"transB": 1}, ((1, 30), weight, bias), (1, 9))
+    layer = registry.build(spec)
+    x = rng.standard_normal(30)
+    point = torch.from_numpy(x).reshape(1, 1, 30)
+    value = layer.forward(point)
+    relaxation = layer.relax((Box(point - far, point + far, point),), value)
+    c = torch.from_numpy(rng.standard_normal((40, 1, 9)))
+    (rows,), rest = relaxation.below(Rows.of(c, torch.zeros(40, dtype=torch.int64), (1, 9)))
+    back = rows.flat((1, 30)).reshape(40, 30)
+    w, v = [[Fraction(e) for e in row] for row in weight], value.reshape(-1).tolist()
+    moved = [Fraction(x[k] + far * (-1) ** k) - Fraction(x[k]) for k in range(30)]
+    for r, row in enumerate(c.reshape(40, 9).tolist()):
+        out = sum(
+            Fraction(e) * (sum((w[j][k] * (Fraction(x[k]) + moved[k]) for k in range(30)), start=b))
+            - Fraction(e) * Fraction(v[j])
+            for j, (e, b) in enumerate(zip(row, map(Fraction, bias)))
+        )
+        inner = sum(Fraction(e) * d for e, d in zip(back[r].tolist(), moved))
+        assert out >= inner + Fraction(float(rest.expand(40)[r]))
+
+
 @pytest.mark.parametrize("case", CHOSEN, ids=lambda c: c.name)
 @settings(max_examples=examples(3), deadline=None)
 @given(seed=seeds, patches=st.booleans())
