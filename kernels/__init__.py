@@ -40,6 +40,7 @@ NAMES = (
     "pull_dual_maximum",
     "pull_lines",
     "pull_maximum",
+    "pull_means",
     "pull_pencil",
     "pull_windows",
     "scale",

@@ -179,3 +179,25 @@ class BallCalls(RowCalls):
         sizes = (int(table.shape[1]), int(size))
         self._run(module, "pull_windows", len(values), count, *args, *sizes)
         return out, rest, mass
+
+    def pull_means(
+        self,
+        rows: Array,
+        owner: Array,
+        origin: Array,
+        weights: Array,
+        constants: Array,
+        table: Array,
+        size: int,
+    ) -> tuple[Array, Array, Array]:
+        """See :func:`window_rows_reference.pull_means`."""
+        module, (values,) = self._typed("window_rows", rows)
+        weights, constants = self._doubles(weights, constants)
+        owner, origin, table = self._integers(owner, origin, table)
+        out = self._xp.zeros((*values.shape[:2], int(size)), dtype=values.dtype)
+        rest, mass = self._empty(len(values)), self._empty(len(values))
+        count, shape = values[:1].size, (*values.shape[1:], len(weights), *weights.shape[4:])
+        args = (values, owner, origin, weights, constants, table, out, rest, mass, *shape)
+        sizes = (int(table.shape[1]), int(size))
+        self._run(module, "pull_means", len(values), count, *args, *sizes)
+        return out, rest, mass

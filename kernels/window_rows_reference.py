@@ -1,4 +1,4 @@
-"""The contract of the kernel that pulls rows through window maxima by their lines, in NumPy."""
+"""The contracts of the kernels that pull rows through window maxima, in NumPy."""
 
 from __future__ import annotations
 
@@ -52,3 +52,44 @@ def pull_windows(
             real = column >= 0
             out[:, :, column[real]] += np.where(tap == k, moved.reshape(shape), 0.0)[:, :, real]
     return out, _sum(_product(rows, np.where(rows > 0, below, above))), _sum(np.abs(moved))
+
+
+def pull_means(
+    rows: Array,
+    owner: Array,
+    origin: Array,
+    weights: Array,
+    constants: Array,
+    table: NDArray[np.int64],
+    size: int,
+) -> tuple[Array, Array, Array]:
+    """Share each coefficient of a window maximum out among the window's entries.
+
+    With δ_out ≥ Σ_k w_k·δ_k + const below, and ≤ likewise above, c·δ_out ≥ Σ_k c·w_k·δ_k + c·const
+    for the weights and constant below where c > 0, for those above where c < 0. Coefficients of
+    entries that windows share add up. A coefficient of 0 and what lies off the plane add nothing.
+
+    Parameters
+    ----------
+    rows : (R, C, h, w), of the maxima.
+    weights : (B, 2, K, C, H, W) finite, below and above; padding has weight 0.
+    constants : (B, 2, C, H, W), ∓∞ where there is no such bound.
+    table, size : as for :func:`pull_windows`.
+
+    Returns
+    -------
+    out, rest, mass : as for :func:`pull_windows`.
+    """
+    rows = _inside(rows, origin, (weights.shape[4], weights.shape[5]))
+    patch, shape = (rows.shape[2], rows.shape[3]), (*rows.shape[:2], -1)
+    below, above = (_patches(constants[:, k], owner, origin, patch) for k in range(2))
+    out = np.zeros((*rows.shape[:2], size), dtype=rows.dtype)
+    mass = np.zeros(len(rows))
+    for k, column in enumerate(table.T):
+        least, most = (_patches(weights[:, side, k], owner, origin, patch) for side in range(2))
+        moved = _product(rows, np.where(rows > 0, least, most))
+        real = column >= 0
+        with np.errstate(invalid="ignore", over="ignore"):
+            out[:, :, column[real]] += moved.reshape(shape)[:, :, real]
+            mass += _sum(np.abs(moved))
+    return out, _sum(_product(rows, np.where(rows > 0, below, above))), mass

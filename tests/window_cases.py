@@ -67,20 +67,25 @@ def window_cases(seed: int) -> Iterator[tuple[str, tuple[Array, ...]]]:
 
 
 def pulled_cases(seed: int, dtype: type) -> Iterator[tuple[str, tuple[Array, ...]]]:
-    """Those of ``pull_windows``: on patches that may leave the plane, and on whole planes."""
+    """Those of ``pull_windows`` and ``pull_means``: on patches that may leave the plane, and on
+    whole planes."""
     rng = np.random.default_rng(7500 + seed)
     rows, owner, origin, plane = places(rng, seed)
     kernel, stride, dilation = ((int(a), int(b)) for a, b in rng.integers(1, 4, (3, 2)))
     zero = (0, 0)
     patch = Windows(zero, zero, kernel, stride, dilation, zero, zero, zero).over(rows.shape[2:])
     taps = rng.integers(0, np.prod(kernel), (3, 3, *plane))
-    yield _pulled(rng, seed, rows.astype(dtype), owner, origin, taps, patch.table(), patch.size)
+    rows = rows.astype(dtype)
+    yield _pulled(rng, seed, rows, owner, origin, taps, patch.table(), patch.size)
+    yield _shared(rng, seed, rows, owner, origin, plane, patch.table(), patch.size)
     size, windows = table(rng)
-    rows = rng.standard_normal((6, plane[0], 1, len(windows)))
+    rows = rng.standard_normal((6, plane[0], 1, len(windows))).astype(dtype)
     # of a window that hangs over the plane only the entries on it
     odds = rng.random((3, 3, plane[0], *windows.shape)) * (windows >= 0)
     taps = odds.argmax(axis=-1)[..., None, :]
-    yield _pulled(rng, seed, rows.astype(dtype), owner, 0 * origin, taps, windows, (size,))
+    yield _pulled(rng, seed, rows, owner, 0 * origin, taps, windows, (size,))
+    line = (plane[0], 1, len(windows))
+    yield _shared(rng, seed, rows, owner, 0 * origin, line, windows, (size,))
 
 
 def _pulled(
@@ -101,3 +106,25 @@ def _pulled(
             lines[:, k][rng.random(lines[:, k].shape) < 0.1] = end
     args = (spoilt(rng, rows, seed), owner, origin, taps, lines, windows, int(np.prod(size)))
     return "pull_windows", args
+
+
+def _shared(
+    rng: np.random.Generator,
+    seed: int,
+    rows: Array,
+    owner: Array,
+    origin: Array,
+    plane: tuple[int, ...],
+    windows: Array,
+    size: tuple[int, ...],
+) -> tuple[str, tuple[Array, ...]]:
+    """The arguments with weights of entries, and constants, some of which are none."""
+    weights = rng.random((3, 2, windows.shape[1], *plane))
+    if plane[1] == 1 and len(windows) == plane[2]:
+        weights *= (windows >= 0).T[:, None, None, :]
+    constants = rng.standard_normal((3, 2, *plane))
+    if seed % 2:
+        for k, end in enumerate((-np.inf, np.inf)):
+            constants[:, k][rng.random(constants[:, k].shape) < 0.1] = end
+    arrays = spoilt(rng, rows, seed), owner, origin, weights, constants, windows
+    return "pull_means", (*arrays, int(np.prod(size)))

@@ -12,6 +12,7 @@ import torch
 from boundcert.bounds.boxes import Boxes
 from boundcert.bounds.clock import Clock
 from boundcert.bounds.deployed import Errors, widened
+from boundcert.bounds.excess import Excess, excess_of
 from boundcert.bounds.form import Form
 from boundcert.bounds.kept import Kept
 from boundcert.bounds.problem import Problem
@@ -38,8 +39,10 @@ class Frame:
     forms : bounds that a backward pass proved, by node; they hold at smaller radii, too.
     spreads : 2-norms of activations' operands, by the activation; they hold at smaller radii, too.
     sources : what rows leave at nonlinear nodes, for the spreads of later ones.
+    excesses : how far entries of windows exceed means, by the maximum; likewise.
     errors : what a runtime adds to the values on these balls, where bounds are about one.
     ball : whether nodes' 2-norms are bounded, too, and relaxations make use of it.
+    means : whether excesses over means are, likewise.
     clock : when to give up.
     precision : of rows. In float32 a frame proves nothing: it scouts.
     steps : of the ascent that chooses lines, row by row; 0: the lines are what they are.
@@ -53,8 +56,10 @@ class Frame:
     forms: dict[int, Form] = field(default_factory=dict)
     spreads: dict[int, Spread] = field(default_factory=dict)
     sources: dict[int, Source] = field(default_factory=dict)
+    excesses: dict[int, Excess] = field(default_factory=dict)
     errors: Errors = field(default_factory=Errors)
     ball: bool = False
+    means: bool = False
     clock: Clock = field(default_factory=Clock)
     precision: torch.dtype = torch.float64
     steps: int = 0
@@ -78,6 +83,7 @@ class Frame:
         precision: torch.dtype = torch.float64,
         steps: int = 0,
         kept: Kept | None = None,
+        means: bool = False,
     ) -> Frame:
         """Node by node: an interval, then backward bounds where they would help.
 
@@ -93,6 +99,7 @@ class Frame:
             Boxes(),
             [None],
             ball=ball,
+            means=means,
             clock=clock,
             precision=precision,
             steps=steps,
@@ -114,6 +121,8 @@ class Frame:
                 relaxation = node.layer.relax(frame.operands(k), value)
             if ball:
                 relaxation = frame._spread_out(k, relaxation)
+            if means and moves:
+                relaxation = frame._set_beside(k, relaxation)
             frame.relaxations.append(relaxation)
             if moves:
                 frame._add_errors(k)
@@ -135,8 +144,19 @@ class Frame:
             self.sources[k] = source
         return self.within(k, relaxation)
 
+    def _set_beside(self, k: int, relaxation: Relaxation) -> Relaxation:
+        """The relaxation of node k with excesses over means, if it makes use of such."""
+        found = excess_of(self, k, relaxation)
+        if found is None:
+            return relaxation
+        self.excesses[k] = found
+        return relaxation.beside(found.weight, found.at(self.eps))
+
     def within(self, k: int, relaxation: Relaxation) -> Relaxation:
-        """The relaxation of node k with the spread that is known of its bent entries."""
+        """The relaxation of node k with what is known of its operand besides a box."""
+        if k in self.excesses:
+            found = self.excesses[k]
+            relaxation = relaxation.beside(found.weight, found.at(self.eps))
         if k not in self.spreads or relaxation.bent is None:
             return relaxation
         return relaxation.within(self.spreads[k].over(relaxation.bent, self.eps))
@@ -197,6 +217,7 @@ class Frame:
             forms={k: form.take(samples) for k, form in self.forms.items()},
             spreads={k: spread.take(samples) for k, spread in self.spreads.items()},
             sources={},
+            excesses={k: excess.take(samples) for k, excess in self.excesses.items()},
             errors=self.errors.take(samples),
             kept=None,
         )

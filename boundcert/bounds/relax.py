@@ -21,7 +21,8 @@ from boundcert.norms import Norm
 BATCH = 32
 
 
-#: The best multipliers for a few slopes cost little, and tell the ascent where to begin.
+#: The best multipliers for a few slopes, and means where there are maxima of windows, cost little,
+#: and tell the ascent where to begin.
 RELAX, DUAL, OPTIMIZE = (
     Rung("relax"),
     Rung("optimize", ball=True),

@@ -10,6 +10,7 @@ import torch
 
 from boundcert.bounds.clock import Clock, OutOfTime
 from boundcert.bounds.enclosure import STRIDE, Enclosure, Numbers, Places
+from boundcert.bounds.excess import windowed
 from boundcert.bounds.frame import Frame
 from boundcert.bounds.kept import Kept
 from boundcert.bounds.looks import STEEP, STEEP_TUNED, STEEPEST, frame_root, reach_of
@@ -69,7 +70,8 @@ class Rung:
     Attributes
     ----------
     name : as records name it.
-    ball : whether multipliers make use of the nodes' 2-norms.
+    ball : whether multipliers make use of the nodes' 2-norms; in L∞, where they have nothing to
+        see, as all entries may be far out together, whether window maxima make use of means.
     steps : of the ascent that chooses lines; 0: none.
     """
 
@@ -97,13 +99,13 @@ def largest_radius(
     then mostly enough. Where lines are chosen by ascent, which costs far more than a proof, every
     frame proves.
     """
-    if rung.ball and not rung.steps and problem.norm is Norm.LINF:
-        # multipliers have nothing to see where all entries may be far out together
+    linf = problem.norm is Norm.LINF
+    if linf and rung.ball and not rung.steps and not windowed(problem.network):
         return known.clone()
     search = _Search(problem, label, known.numpy().copy(), rung)
     flat = Frame.build(problem, torch.zeros_like(known))
     straight = reach_of(flat, Margins.of(problem, label))
-    best, linf = search.best, problem.norm is Norm.LINF
+    best = search.best
     share, power = FIRST_LINF if linf else FIRST
     first = straight * share * (best / straight).clip(FAINT, 1.0) ** power
     if rung.ball:
@@ -205,12 +207,14 @@ class _Search:
                 raise OutOfTime
             steps = int(min(steps, afforded))
             clock.reserve = RESERVE * clock.frame * len(rows)
-        ball = self.rung.ball and self.problem.norm is not Norm.LINF
+        linf = self.problem.norm is Norm.LINF
+        ball, means = self.rung.ball and not linf, self.rung.ball and linf
         problem = self.problem.take(samples)
         if steps:
             self.kept.turn(samples)
         kept = self.kept if steps else None
-        return Frame.build(problem, torch.from_numpy(eps), ball, clock, precision, steps, kept)
+        ways = (ball, clock, precision, steps, kept, means)
+        return Frame.build(problem, torch.from_numpy(eps), *ways)
 
     def _root(self, frame: Frame, rows: Places) -> tuple[Numbers, Numbers]:
         """(proved radius, estimated root), (B,) each, of a frame for some samples."""

@@ -1,8 +1,9 @@
-"""Max-pooling relaxed window by window: one entry below, one line in one entry above."""
+"""Max-pooling relaxed window by window: by lines in one entry each, means of all, or the ball."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -14,11 +15,24 @@ from boundcert.kernels.maximum_reference import LEAST, MOST
 from boundcert.kernels.window_reference import BEHIND, FIRST, TIED
 from boundcert.layers.base import UNIT, numel
 from boundcert.layers.lines import pulled
-from boundcert.layers.relaxation import NUDGE, Box, Choice, Loss, Relaxation, largest, shared_out
+from boundcert.layers.relaxation import (
+    NUDGE,
+    Box,
+    Choice,
+    Loss,
+    Relaxation,
+    down,
+    largest,
+    shared_out,
+)
 from boundcert.layers.rows import Rows, array, plane_of, up
 from boundcert.layers.spectral import gamma
-from boundcert.layers.tape import DualMaximum
+from boundcert.layers.tape import DualMaximum, gather
+from boundcert.layers.window_means import Contrasts, Means, Windowed
 from boundcert.layers.windows import Windows
+
+#: A kernel that takes rows through windows.
+Kernel = Callable[..., tuple[np.ndarray, ...]]
 
 
 class WindowMaximum(Relaxation):
@@ -28,6 +42,9 @@ class WindowMaximum(Relaxation):
     dual bound of the kernel ``pull_maximum`` instead; an ascent moves the multipliers of rows that
     do. Where the line above is the entry itself it is exact, as its slope of 1 tells: it is
     (top − level)/(top − bottom) elsewhere, level > bottom.
+
+    Where excesses over means are bounded, too, a share m of a coefficient c may take the mean, the
+    rest the line: c·δ_out = mc·δ_out + (1 − m)c·δ_out, whatever m in [0, 1].
 
     Parameters
     ----------
@@ -52,6 +69,7 @@ class WindowMaximum(Relaxation):
         self._tables: dict[tuple[int, int], torch.Tensor] = {}
         self.box, self.value, self.windows, self.table = box, value, windows, table
         self.overlap = overlap
+        self.means: Means | None = None
         self.square = None if box.spread is None else self._square(box.spread)
         ends = (array(x.reshape(samples, -1, self.size)) for x in (box.low, box.high, box.point))
         at = array(value.reshape(samples, -1, count))
@@ -61,8 +79,10 @@ class WindowMaximum(Relaxation):
         self._marks = torch.from_numpy(marks).reshape(samples, 3, *self.shape_in)
         # the largest of a plane for each of its entries: at least their sum
         deviation = torch.from_numpy(far)
-        share = largest(deviation) * gamma(overlap + 8)
-        self.loss = Loss.of(share, deviation * self.size)
+        farthest = largest(deviation)
+        self.loss = Loss.of(farthest * gamma(overlap + 8), deviation * self.size)
+        # the shares of a coefficient add up to it but for a rounding
+        self.parted = Loss.of(farthest * (2 * UNIT), deviation[:, :0])
 
     def _square(self, spread: torch.Tensor) -> np.ndarray:
         """(B,) bounds on squares added up over windows: entries count as often as they are in."""
@@ -87,9 +107,25 @@ class WindowMaximum(Relaxation):
         other.square = np.minimum(self.square, self._square(spread))
         return other
 
+    @cached_property
+    def _windowed(self) -> Windowed:
+        return Windowed.of(self.box, self.windows, self.table)
+
+    def contrasts(self) -> Contrasts | None:
+        exact = torch.from_numpy(self._lines[:, 1] == 1.0)
+        return Contrasts.of(self._windowed, exact.reshape(self._windowed.point.shape[:-1]))
+
+    def beside(self, weight: torch.Tensor, excess: torch.Tensor) -> WindowMaximum:
+        other, shape = copy.copy(self), excess.shape
+        slope, at = (torch.from_numpy(self._lines[:, k]).reshape(shape) for k in (1, 2))
+        other.means = Means.of(self._windowed, self.value, (slope, at), weight, excess)
+        return other
+
     def below(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
         if self.square is None:
             return self.by_lines(rows)
+        if self.means is not None:
+            return self.mixed(rows, self.start(rows))
         tap, out, rest, mass, _ = self._searched(rows)
         return self._scattered(tap, rows.with_values(out, up(mass)), rest)
 
@@ -99,20 +135,25 @@ class WindowMaximum(Relaxation):
 
     @property
     def free(self) -> bool:
-        return self.square is not None
+        return self.square is not None or self.means is not None
 
     def start(self, rows: Rows) -> Choice:
+        mix = None if self.means is None else 2 * self.means.share(rows, self.means.chosen)
+        if self.square is None:
+            return Choice(mix)
         multiplier = self._searched(rows)[-1]
         dual = multiplier > 0
         if not bool(dual.any()):
-            return Choice()
-        return Choice(level=torch.where(dual, multiplier, 1.0).log2() / 2, dual=dual)
+            return Choice(mix)
+        return Choice(mix, torch.where(dual, multiplier, 1.0).log2() / 2, dual)
 
     def mixed(self, rows: Rows, choice: Choice) -> tuple[tuple[Rows, ...], torch.Tensor]:
         return shared_out(rows, choice, self._lines_of, self._dual)
 
-    def _lines_of(self, rows: Rows, _: Choice) -> tuple[tuple[Rows, ...], torch.Tensor]:
-        return self.by_lines(rows)
+    def _lines_of(self, rows: Rows, choice: Choice) -> tuple[tuple[Rows, ...], torch.Tensor]:
+        if self.means is None or choice.mix is None:
+            return self.by_lines(rows)
+        return self._parted(rows, choice.mix / 2)
 
     def _dual(self, rows: Rows, choice: Choice) -> tuple[tuple[Rows, ...], torch.Tensor]:
         """The dual bound with the multipliers chosen."""
@@ -126,16 +167,80 @@ class WindowMaximum(Relaxation):
         return self._scattered(tap, rows.with_values(out, up(mass)), rest)
 
     def by_lines(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
+        if self.means is None:
+            return self._by_lines(rows)
+        return self._parted(rows, self.means.share(rows, self.means.chosen))
+
+    def _by_lines(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
         if rows.values.requires_grad:
             out, rest = pulled(rows, self._arguments)
             return self._scattered(self._tap(rows), out, rest)
+        return self._through(rows, backend().pull_windows, self._taps, self._lines)
+
+    def _by_means(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
+        assert self.means is not None
+        weights, constants = self.means.weights, self.means.constants
+        if not rows.values.requires_grad:
+            return self._through(rows, backend().pull_means, weights, constants)
+        return self._paid(*self._taped(rows, *map(torch.from_numpy, (weights, constants))))
+
+    def _parted(self, rows: Rows, share: torch.Tensor) -> tuple[tuple[Rows, ...], torch.Tensor]:
+        """Rows of which a share goes through means, where there are any, and what is left by lines.
+
+        What is left is rounded, so that the two add up to what there was but for that.
+        """
+        assert self.means is not None
+        able = self.means.share(rows, self.means.able)
+        through = rows.values * (share.clamp(0, 1) * able).to(rows.values.dtype)
+        ways = (through, self._by_means), (rows.values - through, self._by_lines)
+        found = [pull(rows.with_values(values, rows.mass)) for values, pull in ways]
+        ((one,), rest), ((other,), more) = found
+        rest = rest + more
+        if one.proves:
+            rest = down(rest, self.parted.rest(rows))
+        return (one.with_values(one.values + other.values, up(one.mass + other.mass)),), rest
+
+    def _taped(
+        self, rows: Rows, weights: torch.Tensor, constants: torch.Tensor
+    ) -> tuple[Rows, torch.Tensor]:
+        """What the kernel ``pull_means`` does, on a tape."""
+        entries, channels = weights.shape[2:4]
+        positive = rows.values > 0
+        # where there is no mean coefficients are 0, and must not meet an infinity
+        sides = zip(weights.flatten(2, 3).unbind(1), constants.nan_to_num(0.0, 0.0, 0.0).unbind(1))
+        seen = [[self._seen(rows, x) for x in side] for side in sides]
+        (low, low_at), (high, high_at) = seen
+        shape = (len(rows), entries, channels, *rows.patch)
+        weight = torch.where(positive.unsqueeze(1), low.reshape(shape), high.reshape(shape))
+        moved = rows.values.unsqueeze(1) * weight
+        rest = (rows.values * torch.where(positive, low_at, high_at)).flatten(1)
+        table, landing = self._places(rows)
+        index = table.clamp(min=0)  # padding has weight 0
+        total = rows.values.new_zeros(len(rows), self.channels, landing)
+        for k in range(entries):
+            part = moved[:, k].reshape(len(rows), self.channels, len(table))
+            total = total.index_add(2, index[:, k], part)
+        return self._landed(rows, total, rows.mass), rest.sum(dim=1, dtype=torch.float64)
+
+    @staticmethod
+    def _seen(rows: Rows, planes: torch.Tensor) -> torch.Tensor:
+        """What rows see of planes (B, n, H, W), as numbers of their own precision."""
+        planes = planes.to(rows.values.dtype)
+        if rows.whole:
+            return planes[rows.owner]
+        return gather(planes, rows.owner, rows.origin, rows.patch)
+
+    def _through(
+        self, rows: Rows, kernel: Kernel, *arrays: np.ndarray
+    ) -> tuple[tuple[Rows, ...], torch.Tensor]:
+        """Rows through a kernel that takes them, per-sample arrays and where entries are."""
         table, size = self._places(rows)
-        arrays = [array(rows.values), self._taps, self._lines]
+        values = array(rows.values)
         if rows.whole:  # windows of any rank in a line
             line = (self.channels, 1, len(self.table))
-            arrays = [x.reshape(*x.shape[:-3], *line) for x in arrays]
-        values, *lines = arrays
-        found = backend().pull_windows(values, *rows.place(), *lines, array(table), size)
+            values = values.reshape(len(rows), *line)
+            arrays = tuple(x.reshape(*x.shape[:-3], *line) for x in arrays)
+        found = kernel(values, *rows.place(), *arrays, array(table), size)
         total, rest, mass = (torch.from_numpy(x) for x in found)
         return self._paid(self._landed(rows, total, up(mass)), rest)
 

@@ -15,12 +15,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 
 from boundcert.layers.base import UNDERFLOW, UNIT
 from boundcert.layers.rows import Rows
 from boundcert.norms import flat
+
+if TYPE_CHECKING:
+    from boundcert.layers.window_means import Contrasts
 
 #: Logarithms of multipliers to the base 4 go no further than this either way.
 FARTHEST = 400.0
@@ -164,6 +168,17 @@ class Relaxation(ABC):
 
     def within(self, spread: torch.Tensor) -> Relaxation:
         """The same for bent entries whose 2-norm is at most ``spread`` (B,), too."""
+        return self
+
+    def contrasts(self) -> Contrasts | None:
+        """Functionals of the operand whose bounds :meth:`beside` wants, if any."""
+        return None
+
+    def beside(self, weight: torch.Tensor, excess: torch.Tensor) -> Relaxation:
+        """The same where entries of windows exceed means by ``excess`` at most, too.
+
+        See :class:`boundcert.layers.window_means.Means` for both.
+        """
         return self
 
     def loose(self) -> tuple[torch.Tensor | None, ...]:

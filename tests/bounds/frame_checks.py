@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 
 from boundcert.bounds.backward import Linear
+from boundcert.bounds.excess import Excess
 from boundcert.bounds.frame import Frame
 from boundcert.bounds.margins import Margins
 from boundcert.bounds.prefix import prefix
@@ -16,6 +17,8 @@ from boundcert.bounds.problem import Problem
 from boundcert.bounds.relax import DUAL, OPTIMIZE, RELAX
 from boundcert.clip import Clip
 from boundcert.layers.arithmetic import Arithmetic
+from boundcert.layers.base import Layer, numel
+from boundcert.layers.max_pool import MaxPool
 from boundcert.network.graph import Network
 from boundcert.norms import Norm
 
@@ -80,8 +83,26 @@ def assert_values_hold(
             far = torch.where(spread.entries, value - frame.boxes[operand].point, 0.0)
             room = 1e-12 * (value.abs().flatten(1).amax(dim=1) + 1e-200)
             assert not bool((Norm.L2.of_rows(far) > spread.at(frame.eps) * (1 + 1e-9) + room).any())
+    for k, excess in frame.excesses.items():
+        (operand,) = network.nodes[k].inputs
+        if operand in values:
+            assert_exceeds(excess, network.nodes[k].layer, values[operand], frame.eps)
     z = values[len(network.nodes) - 1].reshape(count, -1)
     apart = z.gather(1, label[:, None]) - z
     others = torch.arange(network.classes) != label[:, None]
     apart = apart[others].reshape(count, -1)
     assert not bool((apart < lower - 1e-9 * z.abs().amax(dim=1, keepdim=True)).any())
+
+
+def assert_exceeds(
+    excess: Excess, layer: Layer | None, value: torch.Tensor, eps: torch.Tensor
+) -> None:
+    """No entry of a window exceeds the mean by more than was proved."""
+    assert isinstance(layer, MaxPool)
+    table = torch.from_numpy(layer.windows.table())
+    planes = value.reshape(len(value), -1, numel(layer.windows.size))
+    entries = planes[:, :, table.clamp(min=0)]
+    most = torch.where(table >= 0, entries, -torch.inf).amax(dim=-1)
+    over, proved = most - (excess.weight * entries).sum(dim=-1), excess.at(eps)
+    room = 1e-10 * (value.abs().amax() + 1e-200)
+    assert not bool((proved.isfinite() & (over > proved + room)).any())

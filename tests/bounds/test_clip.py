@@ -78,10 +78,11 @@ def points_of(
     size=radii,
     norm=norms,
     ball=st.booleans(),
+    means=st.booleans(),
     steps=st.sampled_from([0, 0, 3]),
 )
 def test_boxes_and_margins_hold(  # type: ignore[no-untyped-def]
-    make, seed, weight, scale, size, norm, ball, steps
+    make, seed, weight, scale, size, norm, ball, means, steps
 ) -> None:
     """Every node's box, and the margins, at points of ball and box; also after tightening."""
     network, clip = make(seed, weight), box_of(seed, scale)
@@ -90,7 +91,7 @@ def test_boxes_and_margins_hold(  # type: ignore[no-untyped-def]
     eps = torch.full((SAMPLES,), size * (clip.high - clip.low), dtype=torch.float64)
     with torch.no_grad():
         problem = problem_of(network, norm, x, clip)
-        wide = Frame.build(problem, eps, ball=ball, steps=steps)
+        wide = Frame.build(problem, eps, ball=ball, means=means, steps=steps)
         frames = [wide, wide.tightened(eps * 0.6), wide.take(SOME)]
     for frame, part in zip(frames, (ALL, ALL, SOME)):
         points = points_of(network, x[part], label[part], norm, frame.eps, clip, seed)

@@ -51,17 +51,18 @@ def samples_of(network: Network, seed: int) -> torch.Tensor:
     norm=norms,
     kind=kinds,
     ball=st.booleans(),
+    means=st.booleans(),
     steps=st.sampled_from([0, 0, 3]),
 )
 def test_boxes_and_margins_hold_for_the_values_a_runtime_may_compute(  # type: ignore[no-untyped-def]
-    make, seed, weight, size, norm, kind, ball, steps
+    make, seed, weight, size, norm, kind, ball, means, steps
 ) -> None:
     network = make(seed, weight)
     x, small = samples_of(network, seed), primitives(network)
     label, eps = classes(network, x), torch.full((SAMPLES,), size, dtype=torch.float64)
     with torch.no_grad():
         problem = problem_of(network, norm, x, arithmetic=kind)
-        whole = Frame.build(problem, eps, ball=ball, steps=steps)
+        whole = Frame.build(problem, eps, ball=ball, means=means, steps=steps)
         for frame in (whole, whole.tightened(eps * 0.6)):
             errors, lower = _of_old_nodes(small, frame), least_margins(frame, label)
             points = gradient_guided_points(network, x, label, norm, frame.eps * (1 - 1e-9), 3, 1)

@@ -67,9 +67,10 @@ def ball_points(
     size=radii,
     norm=norms,
     ball=st.booleans(),
+    means=st.booleans(),
     steps=st.sampled_from([0, 0, 3]),
 )
-def test_boxes_and_margins_hold(make, seed, weight, scale, size, norm, ball, steps) -> None:  # type: ignore[no-untyped-def]
+def test_boxes_and_margins_hold(make, seed, weight, scale, size, norm, ball, means, steps) -> None:  # type: ignore[no-untyped-def]
     """Every node's box, and the margins, at points of the ball; also after tightening."""
     network = make(seed, weight)
     x = samples_of(network, seed, scale)
@@ -77,7 +78,7 @@ def test_boxes_and_margins_hold(make, seed, weight, scale, size, norm, ball, ste
     eps = torch.full((SAMPLES,), size * scale, dtype=torch.float64)
     with torch.no_grad():
         problem = problem_of(network, norm, x)
-        wide = Frame.build(problem, eps, ball=ball, steps=steps)
+        wide = Frame.build(problem, eps, ball=ball, means=means, steps=steps)
         frames = [wide, wide.tightened(eps * 0.6), wide.take(SOME)]
     for frame, part in zip(frames, (ALL, ALL, SOME)):
         points = ball_points(network, x[part], label[part], norm, frame.eps, seed)

@@ -72,3 +72,18 @@ def test_shared_entries_add_up(name: str) -> None:
     assert out[:3, 0].tolist() == [[0, 10, 0], [0, 2, -2], [0, 0, 0]]
     assert rest[:3].tolist() == [-18.0, -34.0, 0.0] and mass[:3].tolist() == [10.0, 4.0, 0.0]
     assert np.isnan(out[3, 0, 0]) and np.isnan(rest[3]) and np.isnan(mass[3])
+
+
+@ALL
+def test_a_mean_is_shared_out(name: str) -> None:
+    """Windows of entries 0, 1 and 1, 2 (and padding): the weights below, or above."""
+    weights = np.array([[[[[[0.5, 0.25]]], [[[0.5, 0.75]]], [[[0, 0]]]]]])
+    weights = np.concatenate((weights, 4 * weights), axis=1)
+    constants = np.array([[[[[-1.0, -np.inf]]], [[[3.0, 4.0]]]]])
+    rows = np.array([[[[2.0, 0.0]]], [[[2.0, -8.0]]], [[[0.0, 1.0]]], [[[np.nan, 0.0]]]])
+    owner, origin = np.zeros(4, dtype=np.int64), np.zeros((4, 2), dtype=np.int64)
+    table = np.array([[0, 1, -1], [1, 2, -1]])
+    out, rest, mass = backend(name).pull_means(rows, owner, origin, weights, constants, table, 3)
+    assert out[:3, 0].tolist() == [[1, 1, 0], [1, -7, -24], [0, 0.25, 0.75]]
+    assert rest[:3].tolist() == [-2.0, -34.0, -np.inf] and mass[:3].tolist() == [2.0, 34.0, 1.0]
+    assert np.isnan(out[3, 0, 0]) and np.isnan(rest[3]) and np.isnan(mass[3])

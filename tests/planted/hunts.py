@@ -79,6 +79,27 @@ def balls(seed: int) -> None:
         assert_holds(frame, label, points)
 
 
+def pooled(seed: int) -> Network:
+    """Maxima over windows of a convolution, which may overlap, then dense layers."""
+    b = Builder((1, 1, 6, 6), np.random.default_rng(seed), 1.0)
+    stride = [1 + seed % 2] * 2
+    k = b.add("MaxPool", [b.conv(0, 2, 2)], kernel_shape=[2, 2], strides=stride, pads=[0, 0, 1, 1])
+    return b.finish(b.add("Relu", [b.dense(b.flatten(k), 6)]), 3)
+
+
+def windows(seed: int) -> None:
+    """Boxes, excesses over means and margins hold behind maxima of windows, which move together."""
+    network, norm = pooled(seed), list(Norm)[seed % 3]
+    x = torch.randn(SAMPLES, *network.input_shape, dtype=torch.float64)
+    label, eps = classes(network, x), torch.full((SAMPLES,), 0.3, dtype=torch.float64)
+    with torch.no_grad():
+        whole = Frame.build(problem_of(network, norm, x), eps, means=True)
+        for frame in (whole, whole.tightened(eps * 0.6)):
+            points = gradient_guided_points(network, x, label, norm, frame.eps, 6, seed)
+            assert frame.excesses
+            assert_holds(frame, label, points)
+
+
 def ranges(seed: int) -> None:
     """Boxes and margins hold in the part of the ball that lies in the range of the data."""
     network, x, label, norm, size = _situation(seed)
@@ -173,6 +194,7 @@ def sums(seed: int) -> None:
 
 HUNTS: Mapping[str, Hunt] = {
     "frames": frames,
+    "windows": windows,
     "balls": balls,
     "ranges": ranges,
     "moves": moves,
