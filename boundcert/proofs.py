@@ -23,7 +23,7 @@ from boundcert.checker.certificate import Slopes
 from boundcert.checker.choices import NONE, Levels, ValueOf
 from boundcert.checker.curves import CURVES
 from boundcert.checker.maps import Array
-from boundcert.checker.nodes import Bend
+from boundcert.checker.nodes import Bend, Maximum
 from boundcert.clip import Clip
 from boundcert.demo import model_path
 from boundcert.errors import RefusedInput
@@ -209,11 +209,10 @@ def largest(
 
     Bounds on 2-norms take longer to check: they are there where boxes and lines do not do, in
     norms in which entries cannot all be far out together. ``hard``: it is likely that they do not.
+    In L∞ means may do so, between which maxima lie; or worse.
     """
-    spread = replace(claim, spreads=True)
-    ways = [claim] if claim.norm == "linf" else [spread, claim] if hard else [claim, spread]
     start, best = time.monotonic(), None
-    for way in ways:
+    for way in _ways(checker, claim, x, budget, hard):
         left = budget - (time.monotonic() - start)
         found = _search(checker, way, x, left) if best is None or left > 0 else None
         if best is None or (found is not None and found.radius > best.radius):
@@ -221,6 +220,30 @@ def largest(
         if best is not None and (hard or best.radius >= claim.radius * NEAR):
             break
     return best
+
+
+def _ways(
+    checker: Checker, claim: Certificate, x: Array, budget: float, hard: bool
+) -> list[Certificate]:
+    """The claim proved in several ways, that which will do first."""
+    if claim.norm != "linf":
+        spread = replace(claim, spreads=True)
+        return [spread, claim] if hard else [claim, spread]
+    graph, _ = checker.graph(claim.reading, claim.norm)
+    if not hard or not any(isinstance(node, Maximum) for node in graph.nodes):
+        return [claim]
+    ways = [claim, replace(claim, means=True)]
+    return sorted(ways, key=lambda way: -_share(checker, way, x, budget))
+
+
+def _share(checker: Checker, claim: Certificate, x: Array, budget: float) -> float:
+    """How far a proof at the claim's radius reaches, by that radius."""
+    chooser = Chooser(time.monotonic() + PATIENCE * max(budget, LEAST_BUDGET))
+    try:
+        proved = checker.prove(replace(claim, radius=claim.radius * SPARE), x, chooser)
+    except (_TooLate, MemoryError):
+        return -math.inf
+    return proved.reach / claim.radius
 
 
 def _search(checker: Checker, claim: Certificate, x: Array, budget: float) -> Certificate | None:
@@ -238,8 +261,7 @@ def _search(checker: Checker, claim: Certificate, x: Array, budget: float) -> Ce
             proved = checker.prove(replace(claim, radius=radius * SPARE), x, chooser)
         except (_TooLate, MemoryError):
             break
-        with np.errstate(all="ignore"):
-            share = float(np.min(proved.base / proved.slope)) / radius
+        share = proved.reach / radius
         if proved.holds:
             best, least = chooser.settle(replace(claim, radius=radius)), radius
         else:

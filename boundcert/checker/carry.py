@@ -42,6 +42,7 @@ class Carrier(ABC):
     Parameters
     ----------
     spreads : whether bounds on 2-norms join the boxes.
+    means : whether maxima lie between means of their entries, without the former.
     """
 
     def __init__(
@@ -52,9 +53,11 @@ class Carrier(ABC):
         deployed: bool,
         choices: Choices,
         spreads: bool = False,
+        means: bool = False,
     ) -> None:
         self.graph, self.runs, self.ball = graph, runs, ball
         self.deployed, self.choices, self.spreads = deployed, choices, spreads
+        self.means = means and not spreads
         count = len(graph.nodes)
         self.low: list[Array] = [np.empty(0)] * count
         self.high: list[Array] = [np.empty(0)] * count
@@ -172,7 +175,7 @@ class Carrier(ABC):
     def _through_maximum(
         self, k: int, node: Maximum, rows: Array
     ) -> tuple[list[Array], Array, Array]:
-        """The same where each coefficient goes to one entry of its window."""
+        """The same where each coefficient goes to one entry of its window, or is shared out."""
         i, lines, size = node.inputs[0], self.lines[k], np.abs(rows)
         assert lines.below_at is not None and lines.above_at is not None
         moved = None
@@ -187,6 +190,8 @@ class Carrier(ABC):
         up, down, gain, lost = _constants(rows, lines)
         part = lines.below_at.transpose(up * lines.below_slope)
         part = part + lines.above_at.transpose(down * lines.above_slope)
+        if lines.shares is not None:
+            part = part + lines.shares[0].transpose(up) + lines.shares[1].transpose(down)
         if moved is not None:
             peaks = Pick(moved.windows.peak, self.graph.nodes[i].n)
             part[moved.rows] += peaks.transpose(moved.coefficients)

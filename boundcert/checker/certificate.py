@@ -59,6 +59,7 @@ class Certificate:
     norm : ``l1``, ``l2`` or ``linf``.
     semantics : ``deployed`` or ``exact``: which network it is about.
     spreads : whether bounds on 2-norms join the boxes.
+    means : whether maxima lie between means of their entries, where there are no ``spreads``.
     slopes : of lines, for each time that the proof asks for some.
     levels : of multipliers, in the order that the proof asks for them.
     """
@@ -73,6 +74,7 @@ class Certificate:
     semantics: str
     reading: Reading
     spreads: bool = False
+    means: bool = False
     slopes: tuple[Slopes, ...] = ()
     levels: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, dtype=np.int8))
 
@@ -167,6 +169,7 @@ def _check(found: Certificate) -> None:
         "output": reading.output is None or _name(reading.output),
         "decision": reading.decision in DECISIONS,
         "spreads": type(found.spreads) is bool,
+        "means": type(found.means) is bool,
         "levels": _name(found.levels),
         "slopes": isinstance(found.slopes, tuple)
         and all(s is None or isinstance(s, str) for s in found.slopes),

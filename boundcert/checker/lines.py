@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boundcert.checker.curves import CURVES
-from boundcert.checker.maps import Array, Pick
+from boundcert.checker.maps import Array, Pick, Shares
 from boundcert.checker.nodes import Bend, Maximum
 from boundcert.checker.rounding import UNDER, UNIT
 
@@ -18,7 +18,8 @@ class Lines:
     """below_slope·z + below ≤ σ(z) ≤ above_slope·z + above, entry by entry.
 
     Of maxima z is the entry that ``below_at`` or ``above_at`` pick; else these are None. Products
-    have slopes in their second operand, too: ``others``, below and above.
+    have slopes in their second operand, too: ``others``, below and above. Maxima may have weights
+    of all entries of their windows: ``shares``, below and above.
     """
 
     below_slope: Array
@@ -28,6 +29,7 @@ class Lines:
     below_at: Pick | None = None
     above_at: Pick | None = None
     others: tuple[Array, Array] | None = None
+    shares: tuple[Shares, Shares] | None = None
 
 
 def windows(x: Array, table: NDArray[np.int64]) -> Array:

@@ -67,6 +67,21 @@ class Pick:
         return out
 
 
+class Shares:
+    """Σ_j weights_ij·x over row i of a table, which holds no entry twice, −1 for none."""
+
+    def __init__(self, table: NDArray[np.int64], n: int, weights: Array) -> None:
+        self.n = n
+        self.picks = [Pick(column, n, weight) for column, weight in zip(table.T, weights.T)]
+
+    def transpose(self, rows: Array) -> Array:
+        """yA for rows y (R, m), (R, n)."""
+        out = np.zeros((len(rows), self.n))
+        for pick in self.picks:
+            out += pick.transpose(rows)
+        return out
+
+
 class Total:
     """y_i = factor_i·Σ x over row i of a table, which holds no entry twice, −1 for none."""
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from boundcert.checker import means
 from boundcert.checker.carry import Mask
 from boundcert.checker.curves import CURVES
 from boundcert.checker.deviations import Deviations
@@ -55,8 +56,29 @@ class Proof(Deviations):
             self._settle(k, node)
             self.point[k] = self._value(node)
             self._redraw(k)
+            if self.means and isinstance(node, Maximum):
+                self.lines[k] = self._between(k, node)
             if self.spreads:
                 self.sources[k] = self._source(k, node)
+
+    def _between(self, k: int, node: Maximum) -> Lines:
+        """The lines of node k, or means of windows with what rows say that exceeds them."""
+        i = node.inputs[0]
+        box = self.low[i], self.high[i], self.point[i]
+        found = means.contrasts(node, *box[:2])
+        if found is None:
+            return self.lines[k]
+        excess = np.empty(len(found.entry))
+        for block in self._blocks(i, node.table[found.which[found.window], found.entry]):
+            self.choices.pause()
+            excess[block] = -self._least(i, found.rows(node, block, len(box[0])))
+        return means.means(node, found, excess, self.lines[k], box)
+
+    def _least(self, k: int, rows: Array) -> Array:
+        """Bounds on rows (R, n) of node k over the ball; no number where there is none."""
+        base, slope = self._bounds(k, rows)
+        bound = base - self.ball.radius * slope
+        return bound - (np.abs(base) + self.ball.radius * slope) * (4 * UNIT)
 
     def _sum(self, node: Affine, values: list[Array]) -> Array:
         return node.bias + sum(part.forward(v) for part, v in zip(node.maps, values))
@@ -170,9 +192,7 @@ class Proof(Deviations):
         for block in self._blocks(k, index):
             self.choices.pause()
             s, j = side[block], index[block]
-            base, slope = self._bounds(k, self._units(k, j, np.where(s == 0, 1.0, -1.0)))
-            bound = base - self.ball.radius * slope
-            bound = bound - (np.abs(base) + self.ball.radius * slope) * (4 * UNIT)
+            bound = self._least(k, self._units(k, j, np.where(s == 0, 1.0, -1.0)))
             bound = np.where(np.isnan(bound), -np.inf, bound)
             np.maximum.at(low, j[s == 0], bound[s == 0])
             np.minimum.at(high, j[s == 1], -bound[s == 1])

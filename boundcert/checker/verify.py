@@ -35,6 +35,13 @@ class Proved:
     slope: Array
 
     @property
+    def reach(self) -> float:
+        """About how far the least margin stays positive: −∞ if that is no number."""
+        with np.errstate(all="ignore"):
+            found = float(np.min(self.base / self.slope, initial=np.inf))
+        return -np.inf if np.isnan(found) else found
+
+    @property
     def holds(self) -> bool:
         """Whether it is proved at the radius that was asked for; no number proves nothing."""
         move = self.radius * self.slope
@@ -83,7 +90,7 @@ class Checker:
             if not np.abs(Ball(flat, p, radius, clip).box()).max() <= graph.largest:
                 radius = math.inf  # may overflow as the model's type: of which nothing is proved
         ball = Ball(flat, p, radius, clip)
-        proof = Proof(graph, runs, ball, deployed, choices, claim.spreads)
+        proof = Proof(graph, runs, ball, deployed, choices, claim.spreads, claim.means)
         return Proved(radius, *proof.margins(claim.label))
 
     def check(self, claim: Certificate, x: Array) -> str | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from boundcert.checker.ball import Ball
 from boundcert.checker.curves import CURVES
+from boundcert.checker.lines import Lines, windows
 from boundcert.checker.nodes import Affine, Bend, Graph, Input, Maximum, Node, Product
 from boundcert.checker.proof import Proof
 from boundcert.checker.runtime import runtime_error
@@ -91,6 +92,17 @@ def _inside(ball: Ball, direction: Array) -> Array:
     return x if ball.clip is None else np.clip(x, *ball.clip)
 
 
+def _assert_between(node: Node, lines: Lines, z: Array) -> None:
+    """Maxima lie between their lines, or what shares of their entries add up to."""
+    assert isinstance(node, Maximum) and lines.shares is not None
+    assert lines.below_at is not None and lines.above_at is not None
+    top, slack = windows(z, node.table).max(axis=1), 1e-11 * (1 + np.abs(z).max())
+    shared = [sum(pick.forward(z) for pick in share.picks) for share in lines.shares]
+    below = lines.below_slope * z[lines.below_at.index] + shared[0] + lines.below
+    above = lines.above_slope * z[lines.above_at.index] + shared[1] + lines.above
+    assert not (below > top + slack).any() and not (above < top - slack).any()
+
+
 def assert_holds(proof: Proof, label: int, seed: int) -> None:
     """Boxes, 2-norms and margins hold in the ball, for whatever errors a runtime may make."""
     graph, ball = proof.graph, proof.ball
@@ -118,6 +130,9 @@ def assert_holds(proof: Proof, label: int, seed: int) -> None:
                 apart = np.where(table >= 0, (found[i] - proof.point[i])[table], 0.0)
                 slack = 1e-11 * (1 + np.abs(found[i]).max(initial=0.0))
                 assert not np.linalg.norm(apart) > math.sqrt(square) + slack, k
+            for k, lines in proof.lines.items():
+                if lines.shares is not None:
+                    _assert_between(graph.nodes[k], lines, found[graph.nodes[k].inputs[0]])
             for k, source in proof.sources.items():
                 left = found[k] - source.value
                 slack = 1e-11 * (1 + np.abs(found[k]).max(initial=0.0))

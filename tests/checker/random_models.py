@@ -261,9 +261,11 @@ def gated_model(seed: int) -> onnx.ModelProto:
     return model(m.nodes, (1, 4), m.constants, outputs=[m.last])
 
 
-def pooled_model(seed: int) -> onnx.ModelProto:
-    """Maxima over windows, some of which meet, to three logits."""
+def pooled_model(seed: int, convolved: bool = False) -> onnx.ModelProto:
+    """Maxima over windows, some of which meet, to three logits; maybe of a convolution."""
     m = _Maker((1, 2, 5, 4), np.random.default_rng(seed), 1.0)
+    if convolved:
+        m.put("Conv", m.weight(2, 2, 3, 3), pads=[1, 1, 1, 1])
     m.put("MaxPool", shape=(1, 2, 2, 2), kernel_shape=[3, 2], strides=[2, 2])
     m.put("Flatten", shape=(1, 8))
     m.dense(3)

@@ -55,6 +55,7 @@ certificates = st.builds(
     st.sampled_from(["deployed", "exact"]),
     readings,
     st.booleans(),
+    st.booleans(),
     st.lists(st.none() | lines.map(lambda v: (np.array(v), np.array(v)[::-1])), max_size=3).map(
         tuple
     ),
@@ -154,6 +155,7 @@ CHANGES = st.fixed_dictionaries(
         "clip": st.none() | st.tuples(finite, finite) | st.sampled_from([(-1, 1), (-3.0, 0.9)]),
         "semantics": st.sampled_from(["deployed", "exact", "both"]),
         "spreads": st.booleans(),
+        "means": st.booleans(),
         "slopes": st.sampled_from(["none", "fewer", "more", "random", "huge"]),
         "levels": st.sampled_from(["fewer", "more", "random"]),
         "decision": st.sampled_from([None, "max", "min"]),

@@ -45,10 +45,10 @@ radii = st.sampled_from([1e-12, 1e-6, 1e-2, 0.1, 0.5, 3.0])
     scale=st.sampled_from([0.3, 1.0, 3.0]),
     slopes=st.sampled_from(["usual", "near", "any"]),
     pool_first=st.booleans(),
-    spreads=st.booleans(),
+    more=st.sampled_from([(False, False), (True, False), (False, True)]),
 )
 def test_boxes_and_margins_hold(  # type: ignore[no-untyped-def]
-    seed, p, radius, clip, runtime, scale, slopes, pool_first, spreads
+    seed, p, radius, clip, runtime, scale, slopes, pool_first, more
 ) -> None:
     graph = graph_of(random_model(seed, scale), pool_first=pool_first)
     if runtime == "coarse":
@@ -57,7 +57,7 @@ def test_boxes_and_margins_hold(  # type: ignore[no-untyped-def]
     ball = Ball(x if clip is None else x.clip(*clip), p, radius, clip)
     label = int(values(graph, ball.x)[-1].argmax())
     choices = Choices(slopes, seed)
-    proof = Proof(graph, runs_of(graph, p), ball, runtime != "exact", choices, spreads)
+    proof = Proof(graph, runs_of(graph, p), ball, runtime != "exact", choices, *more)
     assert_holds(proof, label, seed)
 
 

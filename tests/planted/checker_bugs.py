@@ -42,7 +42,7 @@ CHECKER_BUGS = (
     ),
     Bug(
         "the checker: boxes of a smaller ball",
-        "checker.proof:Proof._tighten",
+        "checker.proof:Proof._least",
         ("proofs",),
         "bound = base - self.ball.radius * slope",
         "bound = base - 0.7 * self.ball.radius * slope",
@@ -109,6 +109,34 @@ CHECKER_BUGS = (
         ("pools",),
         "copies * some * some",
         "0.2 * some * some",
+    ),
+    Bug(
+        "the checker: means above without what entries exceed them by",
+        "checker.means:means",
+        ("between",),
+        "found.weights[some], (most + slack)[some]",
+        "found.weights[some], slack[some]",
+    ),
+    Bug(
+        "the checker: means below of too large weights",
+        "checker.means:means",
+        ("between",),
+        "tied = tied / tied.sum(axis=1, keepdims=True)",
+        "tied = 1.2 * tied / tied.sum(axis=1, keepdims=True)",
+    ),
+    Bug(
+        "the checker: only the entry with the highest end may exceed the mean",
+        "checker.means:contrasts",
+        ("between",),
+        "(highs >= most)",
+        "((highs >= highs.max(axis=1, keepdims=True)) | (lows >= most))",
+    ),
+    Bug(
+        "the checker: excesses of the other sign",
+        "checker.proof:Proof._between",
+        ("between",),
+        "excess[block] = -self._least",
+        "excess[block] = self._least",
     ),
     Bug(
         "the checker: a window that stays below its peak",

@@ -119,6 +119,18 @@ def pools(seed: int) -> None:
         graphs.assert_holds(Proof(graph, runs, ball, False, Chooser(), True), label, seed)
 
 
+def between(seed: int) -> None:
+    """The same between means of windows, whose entries move together."""
+    made = pooled_model(seed, convolved=True)
+    shape = input_shape(made)
+    graph, runs = Checker(made.SerializeToString()).graph(Reading(shape), "linf")
+    for radius in (0.1, 0.3, 1.0):
+        ball = Ball(np.random.default_rng(seed).standard_normal(shape).ravel(), np.inf, radius)
+        label = int(graphs.values(graph, ball.x)[-1].argmax())
+        proof = Proof(graph, runs, ball, False, Chooser(), means=True)
+        graphs.assert_holds(proof, label, seed)
+
+
 def claims(seed: int) -> None:
     """No point that is rounded to the runtime's type, and summed with errors, is another class."""
     rng, norm = np.random.default_rng(seed), list(NORMS)[seed % 3]
@@ -165,6 +177,7 @@ CHECKER_HUNTS: Mapping[str, Callable[[int], None]] = {
     "roundings": roundings,
     "multipliers": multipliers,
     "pools": pools,
+    "between": between,
     "claims": claims,
     "totals": totals,
 }
