@@ -211,8 +211,9 @@ def largest(
     norms in which entries cannot all be far out together. ``hard``: it is likely that they do not.
     In L∞ means may do so, between which maxima lie; or worse.
     """
+    ways = _ways(checker, claim, x, budget, hard)
     start, best = time.monotonic(), None
-    for way in _ways(checker, claim, x, budget, hard):
+    for way in ways:
         left = budget - (time.monotonic() - start)
         found = _search(checker, way, x, left) if best is None or left > 0 else None
         if best is None or (found is not None and found.radius > best.radius):
