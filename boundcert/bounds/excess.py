@@ -52,7 +52,7 @@ def excess_of(frame: Frame, node: int, relaxation: Relaxation) -> Excess | None:
 
     Rows begin at the operand itself, whatever a runtime adds to it being in its deviation.
     """
-    contrasts = relaxation.contrasts()
+    contrasts = relaxation.contrasts(frame.problem.room)
     if contrasts is None:
         return None
     (operand,) = frame.problem.network.nodes[node].inputs

@@ -31,6 +31,8 @@ from boundcert.layers.tape import DualMaximum, gather
 from boundcert.layers.window_means import Contrasts, Means, Windowed
 from boundcert.layers.windows import Windows
 
+#: Bytes that means take for an entry of a window, about.
+ENTRY = 24 * 8
 #: A kernel that takes rows through windows.
 Kernel = Callable[..., tuple[np.ndarray, ...]]
 
@@ -111,7 +113,9 @@ class WindowMaximum(Relaxation):
     def _windowed(self) -> Windowed:
         return Windowed.of(self.box, self.windows, self.table)
 
-    def contrasts(self) -> Contrasts | None:
+    def contrasts(self, room: int) -> Contrasts | None:
+        if self.value.numel() * self.table.shape[1] * ENTRY > room:
+            return None
         exact = torch.from_numpy(self._lines[:, 1] == 1.0)
         return Contrasts.of(self._windowed, exact.reshape(self._windowed.point.shape[:-1]))
 

@@ -170,8 +170,9 @@ class Relaxation(ABC):
         """The same for bent entries whose 2-norm is at most ``spread`` (B,), too."""
         return self
 
-    def contrasts(self) -> Contrasts | None:
-        """Functionals of the operand whose bounds :meth:`beside` wants, if any."""
+    def contrasts(self, room: int) -> Contrasts | None:
+        """Functionals of the operand whose bounds :meth:`beside` wants; None: none, or none that
+        so many bytes have room for."""
         return None
 
     def beside(self, weight: torch.Tensor, excess: torch.Tensor) -> Relaxation:

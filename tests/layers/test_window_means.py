@@ -21,7 +21,7 @@ from boundcert.layers.window_means import Contrasts, Means, Windowed
 from examples import examples
 
 POOLS = [case for case in CHOSEN if "MaxPool" in case.op]
-SAMPLES, COUNT, MOVES = 2, 6, 5
+SAMPLES, COUNT, MOVES, ROOMY = 2, 6, 5, 2**30
 pools = pytest.mark.parametrize("case", POOLS, ids=lambda c: c.name)
 
 
@@ -44,7 +44,7 @@ def together(  # type: ignore[no-untyped-def]
 
 def excess_of(relaxation: WindowMaximum, matrix: torch.Tensor) -> torch.Tensor | None:
     """The relaxation with the largest excesses that there are: bounds on rows, straight to q."""
-    contrasts = relaxation.contrasts()
+    contrasts = relaxation.contrasts(ROOMY)
     if contrasts is None:
         return None
     place = torch.nonzero(contrasts.asked)
@@ -112,7 +112,7 @@ def test_contrasts_are_means_less_entries(case: Case, seed: int) -> None:
     """Rows and values at the samples, by the windows' table; and each window has them all."""
     rng = np.random.default_rng(seed)
     _, box, relaxation, _ = together(case, rng, 1.0, 1.0)
-    contrasts = relaxation.contrasts()
+    contrasts = relaxation.contrasts(ROOMY)
     if contrasts is None:
         return
     place = torch.nonzero(contrasts.asked)
@@ -183,7 +183,7 @@ def test_entries_that_move_as_one_lose_nothing() -> None:
     box, matrix = Box(point - 1, point + 1, point), torch.ones(SAMPLES, *shape, 1)
     plain = layer.relax((box,), layer.forward(point))
     assert isinstance(plain, WindowMaximum)
-    contrasts = plain.contrasts()
+    contrasts = plain.contrasts(ROOMY)
     assert contrasts is not None and bool(contrasts.asked.all()) and matrix.all()
     none = torch.zeros(contrasts.asked.shape[:-1], dtype=torch.float64)
     relaxation = plain.beside(contrasts.weight, none)
@@ -194,6 +194,13 @@ def test_entries_that_move_as_one_lose_nothing() -> None:
     assert bool((rest <= 0).all() and (rest > -1e-10).all())
     _, crude = plain.below(rows)
     assert float(crude[1]) < -0.5
+
+
+def test_means_that_find_no_room_are_left_out() -> None:
+    case = next(c for c in POOLS if c.name == "max_pool")
+    _, _, relaxation, _ = together(case, np.random.default_rng(0), 1.0, 1.0)
+    assert relaxation.contrasts(ROOMY) is not None
+    assert relaxation.contrasts(1000) is None
 
 
 @pytest.mark.parametrize("seed", range(8))
