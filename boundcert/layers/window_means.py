@@ -39,7 +39,8 @@ class Windowed:
     ----------
     windows : over the planes; ``table`` as :meth:`Windows.table` has it.
     shape : of the value that they are windows of.
-    low, high, point : (B, C, W, K) entries; padding is −∞ at both ends and 0 at the sample.
+    low, high, point : (B, C, W, K) entries; padding is −∞ at both ends and 0 at the sample. A
+        window with an end that is infinite or no number has no means: they come out as none.
     """
 
     windows: Windows
@@ -59,10 +60,8 @@ class Windowed:
             flat = x.reshape(len(x), -1, size)[:, :, table.clamp(min=0)]
             return torch.where(real, flat, fill)
 
-        low = torch.where(box.low.isnan(), -torch.inf, box.low)
-        high = torch.where(box.high.isnan(), torch.inf, box.high)
-        ends = entries(low, -torch.inf), entries(high, -torch.inf)
-        return cls(windows, table, shape, *ends, entries(box.point, 0.0))
+        low, high = (entries(end, -torch.inf) for end in (box.low, box.high))
+        return cls(windows, table, shape, low, high, entries(box.point, 0.0))
 
     @property
     def magnitude(self) -> torch.Tensor:

@@ -21,7 +21,7 @@ from boundcert.attacks import ATTACKS, gradient_guided_points
 from boundcert.bounds.frame import Frame
 from boundcert.bounds.methods import Limits
 from boundcert.bounds.propagate import Evaluation
-from boundcert.bounds.relax import RELAX, Ladder
+from boundcert.bounds.relax import DUAL, RELAX, Ladder
 from boundcert.network.graph import Network, Preprocess, put_in_front
 from boundcert.norms import Norm
 from examples import examples
@@ -224,3 +224,18 @@ def test_a_budget_stops_the_climb_where_it_is(budget: float) -> None:
         assert set(bounds.rungs) == {"walk"}
     points = ball_points(network, x, label, Norm.L2, bounds.radius, 5)
     assert all(bool((classes(network, p) == label).all()) for p in points)
+
+
+def test_neighbours_that_move_together_raise_radii() -> None:
+    """On a flat sample all entries of a window are equal: boxes forget that they stay alike."""
+    b = Builder((1, 1, 9, 9), np.random.default_rng(3), 1.0)
+    k = b.add("MaxPool", [b.conv(0, 4, 2)], kernel_shape=[2, 2], strides=[2, 2])
+    network = b.finish(b.flatten(k), 3)
+    x = torch.zeros(1, *network.input_shape, dtype=torch.float64)
+    with torch.no_grad():
+        evaluation, label = Evaluation(network, network.run(x)), classes(network, x)
+        lines, means = (
+            Ladder(network, Norm.LINF, Limits(), rungs, timed=False)(evaluation, label).radius
+            for rungs in ((RELAX,), (RELAX, DUAL))
+        )
+    assert bool((lines > 0).all() and (means > 1.1 * lines).all())

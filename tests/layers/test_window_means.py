@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from layer_cases import Case
 
+from boundcert.layers import registry
+from boundcert.layers.base import NodeSpec
 from boundcert.layers.max_pool import MaxPool
 from boundcert.layers.pool_relaxation import WindowMaximum
 from boundcert.layers.relaxation import Box, Choice
@@ -94,6 +96,8 @@ def test_means_hold(
     mix = torch.from_numpy(rng.uniform(-0.3, 2.3, rows.values.shape)).float()
     ways = relaxation.mixed(rows, Choice(mix)) if chosen else relaxation.below(rows)
     (part,), rest = ways
+    # there is a bound wherever lines have one
+    assert not bool((plain.below(rows)[1].isfinite() & ~rest.isfinite()).any())
     c, row = rows.flat(plain.shape).flatten(1), part.flat(plain.shape_in).flatten(1)
     assert not bool((part.mass < row.abs().sum(dim=1) * (1 - 1e-12)).any())
     for point, delta in points_of(rng, box, matrix):
@@ -203,19 +207,19 @@ def test_means_that_find_no_room_are_left_out() -> None:
     assert relaxation.contrasts(1000) is None
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_constants_pay_for_all_that_is_rounded(seed: int) -> None:
+@pytest.mark.parametrize("wide", [4, 2000])
+def test_constants_pay_for_all_that_is_rounded(wide: int) -> None:
     """In fractions: weights that do not quite sum to 1, and what a row's sum of products loses."""
-    rng = np.random.default_rng(seed)
-    case = next(c for c in POOLS if c.name == "max_pool")
-    layer, (shape,) = case.build(rng)
+    rng = np.random.default_rng(wide)
+    spec = NodeSpec("MaxPool", "m", 18, {"kernel_shape": [4]}, ((1, 1, wide + 3),), (1, 1, wide))
+    layer = registry.build(spec)
     assert isinstance(layer, MaxPool)
-    point = torch.from_numpy(1e3 + rng.random((1, *shape)) * 1e-3)
+    point = torch.from_numpy(1e3 + rng.random((1, 1, 1, wide + 3)) * 1e-3)
     box, value = Box(point - 1, point + 1, point), layer.forward(point)
     within = Windowed.of(box, layer.windows, torch.from_numpy(layer.windows.table()))
     contrasts = Contrasts.of(within, torch.zeros(within.point.shape[:-1], dtype=torch.bool))
     assert contrasts is not None
-    excess = torch.from_numpy(rng.random(within.point.shape[:-1]))
+    excess = torch.from_numpy(rng.random(within.point.shape[:-1])) * 1e3
     lines = torch.ones_like(excess), torch.ones_like(excess)
     means = Means.of(within, value, lines, contrasts.weight, excess)
     assert bool(means.able.all())
@@ -223,7 +227,7 @@ def test_constants_pay_for_all_that_is_rounded(seed: int) -> None:
     weights = means.weights.reshape(2, count, -1)
     lost = Fraction(value.numel()) * Fraction(2) ** -53
     parts = (part.flatten() for part in (value, within.magnitude, excess))
-    for w, (v, most, extra) in enumerate(zip(*parts)):
+    for w, (v, most, extra) in list(enumerate(zip(*parts)))[:20]:
         p = [Fraction(float(x)) for x in within.point.reshape(-1, count)[w]]
         for side, sign in enumerate((-1, 1)):
             h = [Fraction(float(x)) for x in weights[side, :, w]]
