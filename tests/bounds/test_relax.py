@@ -18,6 +18,8 @@ from network_factory import (
 )
 
 from boundcert.attacks import ATTACKS, gradient_guided_points
+from boundcert.bounds.backward import Linear
+from boundcert.bounds.excess import Excess
 from boundcert.bounds.frame import Frame
 from boundcert.bounds.methods import Limits
 from boundcert.bounds.propagate import Evaluation
@@ -239,3 +241,10 @@ def test_neighbours_that_move_together_raise_radii() -> None:
             for rungs in ((RELAX,), (RELAX, DUAL))
         )
     assert bool((lines > 0).all() and (means > 1.1 * lines).all())
+
+
+def test_entries_that_were_not_asked_for_do_not_spoil_an_excess() -> None:
+    base = torch.tensor([[[[-1.0, torch.inf], [torch.inf, torch.inf]]]], dtype=torch.float64)
+    excess = Excess(torch.ones_like(base), Linear(base, torch.ones_like(base)))
+    found = excess.at(torch.tensor([0.5], dtype=torch.float64))
+    assert 1.5 <= float(found[0, 0, 0]) < 1.5 + 1e-12 and float(found[0, 0, 1]) == -torch.inf
