@@ -27,7 +27,7 @@ from boundcert.layers.relaxation import (
 )
 from boundcert.layers.rows import Rows, array, plane_of, up
 from boundcert.layers.spectral import gamma
-from boundcert.layers.tape import DualMaximum, gather
+from boundcert.layers.tape import DualMaximum
 from boundcert.layers.window_means import Contrasts, Means, Windowed
 from boundcert.layers.windows import Windows
 
@@ -182,11 +182,12 @@ class WindowMaximum(Relaxation):
         return self._through(rows, backend().pull_windows, self._taps, self._lines)
 
     def _by_means(self, rows: Rows) -> tuple[tuple[Rows, ...], torch.Tensor]:
-        assert self.means is not None
-        weights, constants = self.means.weights, self.means.constants
+        means = self.means
+        assert means is not None
         if not rows.values.requires_grad:
-            return self._through(rows, backend().pull_means, weights, constants)
-        return self._paid(*self._taped(rows, *map(torch.from_numpy, (weights, constants))))
+            return self._through(rows, backend().pull_means, means.weights, means.constants)
+        total, rest = means.taped(rows, *self._places(rows), self.channels)
+        return self._paid(self._landed(rows, total, rows.mass), rest)
 
     def _parted(self, rows: Rows, share: torch.Tensor) -> tuple[tuple[Rows, ...], torch.Tensor]:
         """Rows of which a share goes through means, where there are any, and what is left by lines.
@@ -203,36 +204,6 @@ class WindowMaximum(Relaxation):
         if one.proves:
             rest = down(rest, self.parted.rest(rows))
         return (one.with_values(one.values + other.values, up(one.mass + other.mass)),), rest
-
-    def _taped(
-        self, rows: Rows, weights: torch.Tensor, constants: torch.Tensor
-    ) -> tuple[Rows, torch.Tensor]:
-        """What the kernel ``pull_means`` does, on a tape."""
-        entries, channels = weights.shape[2:4]
-        positive = rows.values > 0
-        # where there is no mean coefficients are 0, and must not meet an infinity
-        sides = zip(weights.flatten(2, 3).unbind(1), constants.nan_to_num(0.0, 0.0, 0.0).unbind(1))
-        seen = [[self._seen(rows, x) for x in side] for side in sides]
-        (low, low_at), (high, high_at) = seen
-        shape = (len(rows), entries, channels, *rows.patch)
-        weight = torch.where(positive.unsqueeze(1), low.reshape(shape), high.reshape(shape))
-        moved = rows.values.unsqueeze(1) * weight
-        rest = (rows.values * torch.where(positive, low_at, high_at)).flatten(1)
-        table, landing = self._places(rows)
-        index = table.clamp(min=0)  # padding has weight 0
-        total = rows.values.new_zeros(len(rows), self.channels, landing)
-        for k in range(entries):
-            part = moved[:, k].reshape(len(rows), self.channels, len(table))
-            total = total.index_add(2, index[:, k], part)
-        return self._landed(rows, total, rows.mass), rest.sum(dim=1, dtype=torch.float64)
-
-    @staticmethod
-    def _seen(rows: Rows, planes: torch.Tensor) -> torch.Tensor:
-        """What rows see of planes (B, n, H, W), as numbers of their own precision."""
-        planes = planes.to(rows.values.dtype)
-        if rows.whole:
-            return planes[rows.owner]
-        return gather(planes, rows.owner, rows.origin, rows.patch)
 
     def _through(
         self, rows: Rows, kernel: Kernel, *arrays: np.ndarray

@@ -21,6 +21,7 @@ from boundcert.layers.base import UNIT, numel
 from boundcert.layers.relaxation import Box
 from boundcert.layers.rows import Rows, array, plane_of, up
 from boundcert.layers.spectral import gamma
+from boundcert.layers.tape import gather
 from boundcert.layers.windows import Windows
 
 #: Weights above go as this power of how far an entry may rise above what some other surely is.
@@ -222,6 +223,35 @@ class Means:
         """Of ``which`` (B, 2, *shape) what rows see, by the signs of their coefficients."""
         below, above = (rows.patches(which[:, side].to(rows.values.dtype)) for side in range(2))
         return torch.where(rows.values.detach() > 0, below, above)
+
+    def taped(
+        self, rows: Rows, table: torch.Tensor, size: int, channels: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the kernel ``pull_means`` finds, on a tape: out (R, channels, size) and rest."""
+        weights, constants = (torch.from_numpy(x) for x in (self.weights, self.constants))
+        positive, (entries, planes) = rows.values > 0, weights.shape[2:4]
+        # where there is no mean coefficients are 0, and must not meet an infinity
+        constants = constants.nan_to_num(0.0, 0.0, 0.0)
+        sides = zip(weights.flatten(2, 3).unbind(1), constants.unbind(1))
+        (low, low_at), (high, high_at) = ([_seen(rows, x) for x in side] for side in sides)
+        shape = (len(rows), entries, planes, *rows.patch)
+        weight = torch.where(positive.unsqueeze(1), low.reshape(shape), high.reshape(shape))
+        moved = rows.values.unsqueeze(1) * weight
+        rest = (rows.values * torch.where(positive, low_at, high_at)).flatten(1)
+        index = table.clamp(min=0)  # padding has weight 0
+        total = rows.values.new_zeros(len(rows), channels, size)
+        for k in range(entries):
+            part = moved[:, k].reshape(len(rows), channels, len(table))
+            total = total.index_add(2, index[:, k], part)
+        return total, rest.sum(dim=1, dtype=torch.float64)
+
+
+def _seen(rows: Rows, planes: torch.Tensor) -> torch.Tensor:
+    """What rows see of planes (B, n, H, W), as numbers of their own precision."""
+    planes = planes.to(rows.values.dtype)
+    if rows.whole:
+        return planes[rows.owner]
+    return gather(planes, rows.owner, rows.origin, rows.patch)
 
 
 def _better(
