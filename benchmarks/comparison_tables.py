@@ -10,6 +10,9 @@ from common import show
 from comparison import QUIET, Comparison
 from measure import Measured
 
+#: Stands for whatever method of the rival did best on an image.
+BEST = "best"
+
 
 def radii_and_times(results: list[Comparison], methods: list[str]) -> None:
     """For each method of the rival a table and a line that sums it up."""
@@ -70,12 +73,14 @@ def attacks(results: list[Comparison]) -> None:
 
 
 def peers(results: list[Comparison], peer: dict[str, Any], name: str, methods: list[str]) -> None:
-    """Ours and the live rival beside per-image radii measured earlier, on the images of both."""
-    for method in methods:
+    """Ours and the live rival beside per-image radii measured earlier, on the images of both.
+
+    Beside those of each method, and of the best one on each image.
+    """
+    for method in [*methods, BEST]:
         rows = []
         for result in results:
-            known = peer.get(result.network, {}).get(result.norm, {}).get(method, {})
-            radii = dict(zip(known.get("image_indices", []), known.get("radii", [])))
+            radii = _radii(peer.get(result.network, {}).get(result.norm, {}), method)
             at = [i for i, place in enumerate(result.image_indices) if radii.get(place)]
             if at:
                 old = np.array([radii[result.image_indices[i]] for i in at])
@@ -86,6 +91,19 @@ def peers(results: list[Comparison], peer: dict[str, Any], name: str, methods: l
             "largest relative difference",
         ]  # fmt: skip
         show(header, rows)
+
+
+def _radii(known: dict[str, Any], method: str) -> dict[int, float]:
+    """Radii by image, of a method or of the best one that is no attack; none where it had none."""
+    if method != BEST:
+        found = known.get(method, {})
+        return dict(zip(found.get("image_indices", []), found.get("radii", [])))
+    best: dict[int, float] = {}
+    for name in known:
+        if not name.startswith("attack"):
+            for place, radius in _radii(known, name).items():
+                best[place] = max(best.get(place, 0.0), radius or 0.0)
+    return best
 
 
 def _peer_row(
