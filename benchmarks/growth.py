@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--norm", default="l2")
     parser.add_argument("--scale", type=float, default=1.0)
     options = parser.parse_args()
-    way, usual = (options.norm, options.method), round(1000 * options.scale)
+    way, usual = (options.norm, options.method), max(2, round(1000 * options.scale))
     base = mlp(256, 4)
     rows: list[list[object]] = []
     for samples in (usual // 2, usual, 2 * usual, 4 * usual, 8 * usual):

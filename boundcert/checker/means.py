@@ -45,7 +45,7 @@ class Contrasts(NamedTuple):
         weights, count = self.weights[window].copy(), np.arange(len(some))
         weights[count, entry] -= 1.0
         rows, table = np.zeros((len(some), n)), node.table[self.which[window]]
-        # no entry is twice in a window; padding, of weight 0, may fall on one
+        # each row has one entry a column; padding is left out
         for weight, place in zip(weights.T, table.T):
             rows[count[place >= 0], place[place >= 0]] += weight[place >= 0]
         return rows

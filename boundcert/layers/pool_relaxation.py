@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from boundcert.kernels import backend
 from boundcert.kernels.maximum_reference import LEAST, MOST
 from boundcert.kernels.window_reference import BEHIND, FIRST, TIED
-from boundcert.layers.base import UNIT, numel
+from boundcert.layers.base import UNDERFLOW, UNIT, numel
 from boundcert.layers.lines import pulled
 from boundcert.layers.relaxation import (
     NUDGE,
@@ -81,10 +81,8 @@ class WindowMaximum(Relaxation):
         self._marks = torch.from_numpy(marks).reshape(samples, 3, *self.shape_in)
         # the largest of a plane for each of its entries: at least their sum
         deviation = torch.from_numpy(far)
-        farthest = largest(deviation)
-        self.loss = Loss.of(farthest * gamma(overlap + 8), deviation * self.size)
-        # the shares of a coefficient add up to it but for a rounding
-        self.parted = Loss.of(farthest * (2 * UNIT), deviation[:, :0])
+        self.farthest = largest(deviation)
+        self.loss = Loss.of(self.farthest * gamma(overlap + 8), deviation * self.size)
 
     def _square(self, spread: torch.Tensor) -> np.ndarray:
         """(B,) bounds on squares added up over windows: entries count as often as they are in."""
@@ -192,7 +190,8 @@ class WindowMaximum(Relaxation):
     def _parted(self, rows: Rows, share: torch.Tensor) -> tuple[tuple[Rows, ...], torch.Tensor]:
         """Rows of which a share goes through means, where there are any, and what is left by lines.
 
-        What is left is rounded, so that the two add up to what there was but for that.
+        What is left is rounded, so that the two add up to what there was but for that, which acts
+        on maxima that deviate no further than entries do.
         """
         assert self.means is not None
         able = self.means.share(rows, self.means.able)
@@ -202,7 +201,8 @@ class WindowMaximum(Relaxation):
         ((one,), rest), ((other,), more) = found
         rest = rest + more
         if one.proves:
-            rest = down(rest, self.parted.rest(rows))
+            lost = rows.mass * self.farthest[rows.owner] * (4 * UNIT) + UNDERFLOW
+            rest = down(rest, -lost)
         return (one.with_values(one.values + other.values, up(one.mass + other.mass)),), rest
 
     def _through(
