@@ -7,7 +7,7 @@ from numba import njit, prange
 
 from .pencil_reference import PLANES, pencil_one
 from .relax_cpu import parameter
-from .rows_cpu import runs
+from .rows_cpu import FAINT, runs
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
@@ -35,6 +35,7 @@ def _bounded(mix):
 def pull_pencil(rows, owner, origin, mix, table):
     out = np.zeros_like(rows)
     rest, mass = np.empty(rows.shape[0]), np.empty(rows.shape[0])
+    faint = FAINT if rows.itemsize == 4 else 0.0
     channels, height, width = table.shape[2:]
     lines, plane = table.reshape(-1), np.uint64(channels * height * width)
     for r in prange(rows.shape[0]):
@@ -62,6 +63,7 @@ def pull_pencil(rows, owner, origin, mix, table):
                         slope = (1.0 - share) * slope + share * lines[at]
                         const = (1.0 - share) * const + share * lines[at + plane]
                     v = c * slope
+                    v = 0.0 if abs(v) < faint else v
                     to[i + x] = v
                     total += c * const
                     size += abs(v)
@@ -72,6 +74,7 @@ def pull_pencil(rows, owner, origin, mix, table):
 @njit(cache=True, parallel=True)
 def pencil_gradient(rows, owner, origin, mix, table, out_grad, rest_grad):
     row_grad, mix_grad = np.zeros_like(rows), np.zeros_like(rows)
+    faint = FAINT if rows.itemsize == 4 else 0.0
     channels, height, width = table.shape[2:]
     lines, plane = table.reshape(-1), np.uint64(channels * height * width)
     for r in prange(rows.shape[0]):
@@ -97,6 +100,7 @@ def pencil_gradient(rows, owner, origin, mix, table, out_grad, rest_grad):
                     steeper, higher = lines[at] - slope, lines[at + plane] - const
                     if share > 0.0:
                         slope, const = slope + share * steeper, const + share * higher
-                    to_row[i + x] = slope * g + const * rest_grad[r]
+                    v = slope * g + const * rest_grad[r]
+                    to_row[i + x] = 0.0 if abs(v) < faint else v
                     to_mix[i + x] = c * (steeper * g + higher * rest_grad[r])
     return row_grad, mix_grad

@@ -15,6 +15,8 @@ from numba import njit, prange
 
 #: What compilers may do: sum in another order, fuse a product into a sum. Not: assume numbers.
 ANY_ORDER = {"reassoc", "nsz", "contract"}
+#: Coefficients in float32 that are smaller become 0: products with subnormal numbers are slow.
+FAINT = float(np.finfo(np.float32).tiny)
 
 
 @njit(cache=True, inline="always")
@@ -41,6 +43,7 @@ def runs(rows, origin, height, width):
 def pull_lines(rows, owner, origin, below_slope, below_const, above_slope, above_const):
     out = np.zeros_like(rows)
     rest, mass = np.empty(rows.shape[0]), np.empty(rows.shape[0])
+    faint = FAINT if rows.itemsize == 4 else 0.0
     channels, height, width = below_slope.shape[1:]
     low, low_at = below_slope.reshape(-1), below_const.reshape(-1)
     high, high_at = above_slope.reshape(-1), above_const.reshape(-1)
@@ -61,6 +64,7 @@ def pull_lines(rows, owner, origin, below_slope, below_const, above_slope, above
                     t = c * (above_at if c < 0.0 else below_at)
                     # 0 times an infinite constant is 0; a nan must not get lost
                     v = v if c != 0.0 else c
+                    v = 0.0 if abs(v) < faint else v
                     total += t if c != 0.0 else c
                     to[i + x] = v
                     size += abs(v)

@@ -61,7 +61,8 @@ def pull_lines(
 
     Returns
     -------
-    out (R, C, h, w) : c·slope, the slope below where c > 0, above where c < 0.
+    out (R, C, h, w) : c·slope, the slope below where c > 0, above where c < 0. In float32, where
+        coefficients only guide, a product too small for a normal number may be 0.
     rest (R,) : Σ c·const likewise, in plain arithmetic: rounding is in the caller's constants.
     mass (R,) : Σ |out|, plain. nan coefficients make all three nan.
     """

@@ -20,7 +20,7 @@ from boundcert.network.graph import Network
 from boundcert.norms import Norm, flat
 
 #: Bytes that the coefficients of one block of rows may take at one node.
-BLOCK_BYTES, FIRST_BLOCK = 6 * 2**20, 32
+BLOCK_BYTES, FIRST_BLOCK = 12 * 2**20, 32
 
 
 @dataclass(frozen=True)
@@ -132,13 +132,14 @@ def carry(
         rows = pending.pop(k, None)
         if rows is None:
             continue
-        widest = max(widest, rows.values[0].numel())
+        widest = max(widest, rows.size)
         if met and k in met:
             met[k].append(rows)
         if shortcuts and k in shortcuts and not pending:
             if errors and k in errors.points:
                 rest = down(rest, _paid(rows, errors.points[k].deviation))
             (rows,), loss = shortcuts[k].below(rows)
+            widest = max(widest, rows.size)
             return Carried(rows, down(rest, loss), rows.values.shape[1:], widest)
         if errors and k in errors.own:
             rest = down(rest, _paid(rows, errors.own[k]))
@@ -154,7 +155,7 @@ def carry(
     if 0 not in pending:
         nothing = Rows.of(rest.new_zeros(len(rest), 1), owner, (1,))
         return Carried(nothing, rest, (1,), widest)
-    widest = max(widest, pending[0].values[0].numel())
+    widest = max(widest, pending[0].size)
     return Carried(pending[0], rest, network.input_shape, widest)
 
 
@@ -223,20 +224,20 @@ W = TypeVar("W", bound=_Wide)
 
 
 def blocks(
-    count: int, carried: Callable[[slice], W], widest: int | None = None
+    count: int, carried: Callable[[slice], W], widest: int | None = None, size: int = 8
 ) -> Iterator[tuple[slice, W]]:
     """Carry ``count`` rows back a block at a time, so that a block fits :data:`BLOCK_BYTES`.
 
     How wide rows get, from patch to patch, shows only on the way: unless somebody has seen how
     wide the ``widest`` gets, the first block is small.
     """
-    start, step = 0, FIRST_BLOCK if widest is None else _fitting(widest)
+    start, step = 0, FIRST_BLOCK if widest is None else _fitting(widest, size)
     while start < count:
         cut = slice(start, min(start + step, count))
         found = carried(cut)
         yield cut, found
-        start, step = cut.stop, _fitting(found.widest)
+        start, step = cut.stop, _fitting(found.widest, size)
 
 
-def _fitting(widest: int) -> int:
-    return max(FIRST_BLOCK, BLOCK_BYTES // (8 * widest))
+def _fitting(widest: int, size: int) -> int:
+    return max(FIRST_BLOCK, BLOCK_BYTES // (size * widest))

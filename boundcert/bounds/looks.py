@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -45,14 +46,17 @@ def frame_root(
     label: torch.Tensor,
     steep: Numbers,
     ahead: Ahead | None = None,
+    rough: torch.dtype = torch.float64,
 ) -> Looked:
     """What a frame proves, and where the root of reach(s) = s lies.
 
     The root is sought in log s, by secants between the nearest looks on either side (Illinois'
     rule), or along ``steep`` where all looks are on one side: what the last frame found, and what
-    is found here is left there in place. Boxes that ``ahead`` estimates prove nothing.
+    is found here is left there in place. Boxes that ``ahead`` estimates prove nothing, and neither
+    need rows: these are of the precision ``rough``.
     """
     eps, margins = frame.eps.numpy(), Margins.of(frame.problem, label)
+    base = frame if ahead is None else replace(frame, precision=rough)
     centre = np.log(eps)
     low, here, high = np.full_like(eps, -np.inf), centre, np.full_like(eps, np.inf)
     rise, fall, side = np.zeros_like(eps), np.zeros_like(eps), np.zeros_like(eps)
@@ -62,7 +66,7 @@ def frame_root(
     unknown = open_.copy()
     for look in range(MOST_LOOKS):
         at = eps if look == 0 else np.exp(here)
-        there = frame if look == 0 else frame.tightened(torch.from_numpy(at), ahead)
+        there = frame if look == 0 else base.tightened(torch.from_numpy(at), ahead)
         reached = reach_of(there, margins)
         first = reached if look == 0 else first
         unknown &= ~np.isfinite(reached)

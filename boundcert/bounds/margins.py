@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -42,16 +43,25 @@ class Margins:
         mine = label[owner]
         return cls(owner, mine, rival, down(logits[owner, mine], -logits[owner, rival]))
 
+    @cached_property
+    def _rows(self) -> dict[torch.dtype, Rows]:
+        """All of them as rows of the logits: frame after frame starts with the same."""
+        return {}
+
     def bounds(self, frame: Frame) -> Linear:
         """Bounds on all of them, (B·(C − 1),)."""
         network, last = frame.problem.network, len(frame.problem.network.nodes) - 1
         classes, shape = network.classes, network.nodes[last].shape
 
         def first(cut: slice, precision: torch.dtype) -> Start:
-            values = torch.zeros(len(self.owner[cut]), classes, dtype=precision)
-            values.scatter_(1, self.mine[cut, None], 1.0).scatter_(1, self.rival[cut, None], -1.0)
-            zero = torch.zeros(len(values), dtype=torch.float64)
-            return {last: Rows.of(values, self.owner[cut], shape)}, zero
+            if precision not in self._rows:
+                one, count = torch.ones((), dtype=precision), len(self.owner)
+                values = torch.zeros(count, classes, dtype=precision)
+                values[torch.arange(count), self.mine] = one
+                values[torch.arange(count), self.rival] = -one
+                self._rows[precision] = Rows.of(values, self.owner, shape)
+            rows = self._rows[precision].take(cut)
+            return {last: rows}, torch.zeros(len(rows), dtype=torch.float64)
 
         concretise = frame.problem.region.vanishing
         sought = Sought(MARGINS, first, self.point, self.owner, self.rival, concretise)

@@ -13,12 +13,14 @@ from boundcert.bounds.problem import Problem
 from boundcert.bounds.propagate import Evaluation
 from boundcert.bounds.root import Rung, largest_radius
 from boundcert.bounds.walk import Walk
-from boundcert.layers.base import Unsupported
+from boundcert.layers.base import Unsupported, numel
 from boundcert.network.graph import Network
 from boundcert.norms import Norm
 
-#: Most samples that are bounded together: enough to fill matrix products.
-BATCH = 32
+#: Samples that are bounded together: enough to fill matrix products. Where nothing is timed so
+#: many more, up to the second number, as have no more than so many values in all: small networks
+#: take hardly longer for them.
+BATCH, MOST, VALUES = 32, 128, 2**19
 
 
 #: The best multipliers for a few slopes, and means where there are maxima of windows, cost little,
@@ -66,7 +68,8 @@ class Ladder:
             self.primitive = primitives(network.to("cpu"), pool_first=norm is not Norm.LINF)
         except Unsupported:
             return
-        self.batch = min(batch_size(self.primitive.network, limits.memory), BATCH)
+        most = BATCH if timed else _together(self.primitive.network)
+        self.batch = min(batch_size(self.primitive.network, limits.memory), most)
         if self.batch:
             self.prefix = prefix(self.primitive.network, norm)
 
@@ -101,3 +104,8 @@ class Ladder:
                 known = largest_radius(problem, label, known, rung, clock)
             result.append(known)
         return result
+
+
+def _together(network: Network) -> int:
+    """How many samples to bound together where nothing is timed."""
+    return max(BATCH, min(MOST, VALUES // sum(numel(node.shape) for node in network.nodes)))

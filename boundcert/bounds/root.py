@@ -103,8 +103,7 @@ def largest_radius(
     if linf and rung.ball and not rung.steps and not windowed(problem.network):
         return known.clone()
     search = _Search(problem, label, known.numpy().copy(), rung)
-    flat = Frame.build(problem, torch.zeros_like(known))
-    straight = reach_of(flat, Margins.of(problem, label))
+    straight = _straight(problem, label)
     best = search.best
     share, power = FIRST_LINF if linf else FIRST
     first = straight * share * (best / straight).clip(FAINT, 1.0) ** power
@@ -123,6 +122,19 @@ def largest_radius(
     return torch.from_numpy(best)
 
 
+def _straight(problem: Problem, label: torch.Tensor) -> Numbers:
+    """(B,) distances to where the linearisations at the samples change class.
+
+    In float64 only where numbers are too large or small for float32.
+    """
+    margins, nothing = Margins.of(problem, label), torch.zeros(len(label), dtype=torch.float64)
+    for precision in (torch.float32, torch.float64):
+        reach = reach_of(Frame.build(problem, nothing, precision=precision), margins)
+        if np.isfinite(reach).all() and (reach > 0).all():
+            break
+    return reach
+
+
 class _Search:
     """Frames about the root of R(ε) = ε: each is built where looks at the last one expect it.
 
@@ -131,6 +143,7 @@ class _Search:
     best : (B,) what is proved, raised in place.
     guess : (B,) where the next frame would be.
     seen : (B,) whether a frame of the last run had a root.
+    rough : the precision of rows that look ahead.
     """
 
     def __init__(self, problem: Problem, label: torch.Tensor, best: Numbers, rung: Rung) -> None:
@@ -139,7 +152,7 @@ class _Search:
         self.steep = np.full_like(best, STEEP_TUNED if rung.steps else STEEP)
         self.last = (np.full_like(best, np.nan), np.full_like(best, np.nan))
         self.seen = np.zeros_like(best, dtype=np.bool_)
-        self.trend = Trend(len(label))
+        self.rough, self.trend = torch.float64, Trend(len(label))
         self.kept = Kept(problem.room)
         rooms = problem.region.rooms
         self.farthest = np.full_like(best, np.inf) if rooms is None else rooms.farthest.numpy()
@@ -150,6 +163,8 @@ class _Search:
 
     def run(self, rows: Places, guess: Numbers, precision: torch.dtype, clock: Clock) -> None:
         """Frames for samples ``rows`` from radii ``guess`` (B,) on, until roots meet radii."""
+        # what scouts saw may be looked at roughly again
+        self.rough = torch.float32 if self.seen[rows].all() else precision
         self.seen = np.zeros_like(self.seen)
         self.guess = guess.copy()
         proves, tuned = precision is torch.float64, self.rung.steps > 0
@@ -226,7 +241,7 @@ class _Search:
         else:
             self.trend.add(samples, frame)
             ahead = partial(self.trend.box, rows=samples)
-            reached, _, root = frame_root(frame, label, steep, ahead)
+            reached, _, root = frame_root(frame, label, steep, ahead, self.rough)
             self.steep[rows] = steep
         proved = np.minimum(eps, reached)
         (below,) = np.nonzero(~(reached >= eps))

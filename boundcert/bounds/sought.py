@@ -68,12 +68,17 @@ def bounds_on(frame: Frame, sought: Sought, steps: int) -> Linear:
             frame.clock.check()
         return _bounded(frame, sought, cut, steps)
 
-    like, widths = sought.point, frame.problem.widths
-    bound = Linear(torch.empty_like(like), torch.empty_like(like))
-    for cut, part in blocks(len(like), bounded, widths.get(sought.node)):
-        bound.base[cut], bound.slope[cut] = part.linear.base, part.linear.slope
+    widths, found = frame.problem.widths, []
+    for _, part in blocks(
+        len(sought.point), bounded, widths.get(sought.node), frame.precision.itemsize
+    ):
+        found.append(part.linear)
         widths[sought.node] = max(widths.get(sought.node, 1), part.widest)
-    return bound
+    if len(found) == 1:
+        return found[0]
+    return Linear(
+        torch.cat([part.base for part in found]), torch.cat([part.slope for part in found])
+    )
 
 
 def _bounded(frame: Frame, sought: Sought, cut: slice, steps: int) -> _Bounded:

@@ -267,6 +267,10 @@ class Elementwise(Layer):
     @property
     def _kink(self) -> float | None:
         """Where two straight pieces meet, if that is all there is."""
+        kink: float | None = self.cached("kink", self._find_kink)
+        return kink
+
+    def _find_kink(self) -> float | None:
         pieces = self._shape_arguments()[2]
         if len(pieces) == 2 and bool((pieces[:, 2] == 0).all()):
             return float(pieces[0, 1])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
@@ -345,6 +345,6 @@ def elementary_rounding(site: Site, ulps: float = 16.0) -> torch.Tensor:
     return total * (ulps * UNIT)
 
 
-def numel(shape: tuple[int, ...]) -> int:
+def numel(shape: Sequence[int]) -> int:
     """Number of entries of a shape."""
     return math.prod(shape)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 FARTHEST = 400.0
 #: What a relaxation loses that loses nothing, or need not say what.
 NOTHING = torch.zeros((), dtype=torch.float64)
+BELOW = torch.tensor(-torch.inf, dtype=torch.float64)
 #: Relative widening of a bound that a few float64 operations made.
 NUDGE = 4e-16
 
@@ -221,7 +222,7 @@ def down(total: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
     if part is NOTHING:
         return total
     added = total + part
-    return added if added.requires_grad else torch.nextafter(added, added.new_tensor(-torch.inf))
+    return added if added.requires_grad else torch.nextafter(added, BELOW)
 
 
 def dust(deviation: torch.Tensor) -> torch.Tensor:

@@ -84,12 +84,17 @@ class Rows:
         return cls(values, sign.abs().to(torch.float64), owner, origin, False)
 
     def __len__(self) -> int:
-        return len(self.owner)
+        return self.owner.shape[0]
 
     @property
     def proves(self) -> bool:
         """Whether what they bound is to hold: in float32, on a tape or not, they only guide."""
         return self.values.dtype is torch.float64
+
+    @property
+    def size(self) -> int:
+        """Coefficients of a row."""
+        return numel(self.values.shape[1:])
 
     @property
     def patch(self) -> tuple[int, int]:
@@ -129,7 +134,7 @@ class Rows:
 
     def with_values(self, values: torch.Tensor, mass: torch.Tensor) -> Rows:
         """Other coefficients at the same place."""
-        return replace(self, values=values, mass=mass)
+        return Rows(values, mass, self.owner, self.origin, self.whole)
 
     def __neg__(self) -> Rows:
         return replace(self, values=-self.values)
@@ -196,7 +201,7 @@ def up(mass: torch.Tensor) -> torch.Tensor:
 
 def array(x: torch.Tensor) -> np.ndarray:
     """A contiguous NumPy view (or copy) of a tensor, as kernels take it."""
-    return np.ascontiguousarray(x.detach().cpu().numpy())
+    return np.ascontiguousarray(x.numpy(force=True))
 
 
 def planes(x: torch.Tensor) -> np.ndarray:
