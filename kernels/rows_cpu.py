@@ -39,9 +39,16 @@ def runs(rows, origin, height, width):
     return y0, y1, x0, x1 - x0
 
 
+@njit(cache=True, inline="always")
+def clear_outside(to, inside):
+    """Zeros for a row of which less than all will be written: fresh pages of them are slow."""
+    if inside < to.size:
+        to[:] = 0.0
+
+
 @njit(cache=True, parallel=True, fastmath=ANY_ORDER)
 def pull_lines(rows, owner, origin, below_slope, below_const, above_slope, above_const):
-    out = np.zeros_like(rows)
+    out = np.empty_like(rows)
     rest, mass = np.empty(rows.shape[0]), np.empty(rows.shape[0])
     faint = FAINT if rows.itemsize == 4 else 0.0
     channels, height, width = below_slope.shape[1:]
@@ -50,6 +57,7 @@ def pull_lines(rows, owner, origin, below_slope, below_const, above_slope, above
     for r in prange(rows.shape[0]):
         y0, y1, x0, length = runs(rows, origin[r], height, width)
         row, to = rows[r].reshape(-1), out[r].reshape(-1)
+        clear_outside(to, channels * (y1 - y0) * length)
         total, size = 0.0, 0.0
         for k in range(channels):
             for y in range(y0, y1):
@@ -74,12 +82,13 @@ def pull_lines(rows, owner, origin, below_slope, below_const, above_slope, above
 
 @njit(cache=True, parallel=True, fastmath=ANY_ORDER)
 def scale(rows, owner, origin, weight):
-    out, mass = np.zeros_like(rows), np.empty(rows.shape[0])
+    out, mass = np.empty_like(rows), np.empty(rows.shape[0])
     samples, channels, height, width = weight.shape
     factor = weight.reshape(-1)
     for r in prange(rows.shape[0]):
         y0, y1, x0, length = runs(rows, origin[r], height, width)
         row, to = rows[r].reshape(-1), out[r].reshape(-1)
+        clear_outside(to, channels * (y1 - y0) * length)
         size = 0.0
         for k in range(channels):
             for y in range(y0, y1):
@@ -117,35 +126,57 @@ def weigh(rows, owner, origin, weight):
     return out
 
 
+@njit(fastmath=ANY_ORDER)
+def _gathered(row, first, length, q):
+    """Σ|c| over a run of a row, or Σc²: loops of one sum each, which vector instructions take."""
+    total = 0.0
+    if q == 2.0:
+        for x in range(np.uint64(length)):
+            v = np.float64(row[first + x])
+            total += v * v
+    else:
+        for x in range(np.uint64(length)):
+            total += np.float64(abs(row[first + x]))
+    return total
+
+
+@njit(fastmath=ANY_ORDER)
+def _largest(row, first, length):
+    """max |c| over a run of a row."""
+    most = 0.0
+    for x in range(np.uint64(length)):
+        most = max(most, np.float64(abs(row[first + x])))
+    return most
+
+
 @njit(cache=True, parallel=True, fastmath=ANY_ORDER)
 def dual_norm(rows, origin, plane, q):
     out = np.empty(rows.shape[0])
     for r in prange(rows.shape[0]):
         y0, y1, x0, length = runs(rows, origin[r], plane[0], plane[1])
         row = rows[r].reshape(-1)
-        most, total, square = 0.0, 0.0, 0.0
+        total, most = 0.0, 0.0
         for k in range(rows.shape[1]):
             for y in range(y0, y1):
                 i = np.uint64((k * rows.shape[2] + y) * rows.shape[3] + x0)
-                for x in range(np.uint64(length)):
-                    v = np.float64(abs(row[i + x]))
-                    most = max(most, v)
-                    total += v
-                    square += v * v
-        if q == 2.0:
-            size = math.sqrt(square)
-            if not 1e-140 < size < 1e140 and most > 0.0:
-                # squares underflow or overflow: once more with the largest entry as the unit
-                square = 0.0
-                for k in range(rows.shape[1]):
-                    for y in range(y0, y1):
-                        i = np.uint64((k * rows.shape[2] + y) * rows.shape[3] + x0)
-                        for x in range(np.uint64(length)):
-                            square += (np.float64(row[i + x]) / most) ** 2
-                size = most * math.sqrt(square)
-            out[r] = size
-        else:
-            out[r] = total if q == 1.0 or math.isnan(total) else most
+                total += _gathered(row, i, length, q)
+        size = math.sqrt(total) if q == 2.0 else total
+        if q == math.inf or (q == 2.0 and not 1e-140 < size < 1e140):
+            for k in range(rows.shape[1]):
+                for y in range(y0, y1):
+                    i = np.uint64((k * rows.shape[2] + y) * rows.shape[3] + x0)
+                    most = max(most, _largest(row, i, length))
+            size = size if math.isnan(size) or q == 2.0 else most
+        if most > 0.0 and q == 2.0:
+            # squares underflow or overflow: once more with the largest entry as the unit
+            square = 0.0
+            for k in range(rows.shape[1]):
+                for y in range(y0, y1):
+                    i = np.uint64((k * rows.shape[2] + y) * rows.shape[3] + x0)
+                    for x in range(np.uint64(length)):
+                        square += (np.float64(row[i + x]) / most) ** 2
+            size = most * math.sqrt(square)
+        out[r] = size
     return out
 
 

@@ -33,22 +33,22 @@ def test_backends_agree(name: str, dtype: type, seed: int) -> None:
              reference.dual_norm(rows, origin, PLANE[1:], q), dtype)  # fmt: skip
 
 
-@pytest.mark.skipif("numba" not in BACKENDS, reason="the twin on the CPU is left out")
+@pytest.mark.skipif("cpu" not in BACKENDS, reason="the twin on the CPU is left out")
 def test_no_subnormal_coefficient_is_handed_on() -> None:
     """Products of matrices take three times as long with them: saturated sigmoids make such."""
     tiny = np.finfo(np.float32).tiny
     owner, origin = np.zeros(1, dtype=np.int64), np.zeros((1, 2), dtype=np.int64)
     rows = np.array([1e-30, -1e-30, np.nan, 1.0], dtype=np.float32).reshape(1, 1, 1, 4)
     lines = tuple(np.full((1, 1, 1, 4), value) for value in (1e-9, 0.0, 1e-9, 0.0))
-    out, _, _ = backend("numba").pull_lines(rows, owner, origin, *lines)
+    out, _, _ = backend("cpu").pull_lines(rows, owner, origin, *lines)
     assert out[0, 0, 0, :2].tolist() == [0.0, 0.0] and np.isnan(out[0, 0, 0, 2])
     assert out[0, 0, 0, 3] == np.float32(1e-9)
     table = np.full((1, 12, 1, 1, 4), 1e-9)
-    mixed, _, _ = backend("numba").pull_pencil(rows, owner, origin, 0 * rows, table)
+    mixed, _, _ = backend("cpu").pull_pencil(rows, owner, origin, 0 * rows, table)
     sizes = np.abs(mixed[np.isfinite(mixed)])
     assert ((sizes == 0) | (sizes >= tiny)).all() and sizes.max() > 0
     fine = np.full((1, 1, 1, 4), 1e-300)
-    small = backend("numba").pull_lines(fine, owner, origin, *lines)[0]
+    small = backend("cpu").pull_lines(fine, owner, origin, *lines)[0]
     assert (small == 1e-300 * 1e-9).all() and small.max() > 0
 
 
