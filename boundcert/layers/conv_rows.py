@@ -6,6 +6,7 @@ A row that lives on a patch stays on one: the patch of its receptive field.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -44,10 +45,11 @@ def transposed(
     taps = weight.shape[1:].numel()
     # (1, groups, taps of a group, outputs of a group)
     matrix = weight.reshape(1, groups, -1, taps).transpose(2, 3).contiguous()
-    place = _receptive(rows, mass, windows, plane)
     outputs = weight.shape[1] * math.prod(windows.stride)
     fast = rows.values.dtype is torch.float32 and outputs >= WIDE
-    if fast or rows.values.requires_grad:
+    fast |= rows.values.requires_grad
+    place = _receptive(rows, mass, windows, plane, rows.values.new_empty if fast else None)
+    if fast:
         return _library(rows, weight, windows, groups, place.rows, plane)
     each = groups * taps * high * wide
     step = max(1, COLUMN_BYTES // max(8 * each, 1))
@@ -106,26 +108,37 @@ def _shuffled(
     sub = F.pad(weight, (0, -wide % s, 0, -tall % s))
     outputs, inputs, high, broad = sub.shape
     sub = sub.reshape(outputs, inputs, high // s, s, broad // s, s).permute(0, 1, 3, 5, 2, 4)
-    out = F.conv_transpose2d(values, sub.flatten(1, 3), groups=groups)
+    parts = F.conv_transpose2d(values, sub.flatten(1, 3), groups=groups)
     size = [(n - 1) * s + k for n, k in zip(values.shape[2:], windows.kernel)]
-    return F.pixel_shuffle(out, s)[:, :, : size[0], : size[1]].contiguous()
+    out = parts.new_empty(len(parts), parts.shape[1] // s**2, *size)
+    # half the time that the library takes to shuffle pixels and to cut them off
+    for k in range(s * s):
+        to = out[:, :, k // s :: s, k % s :: s]
+        to.copy_(parts[:, k :: s * s, : to.shape[2], : to.shape[3]])
+    return out
 
 
 class _Receptive:
-    """Where rows land on the input plane: the first tap, and zeros to add them to."""
+    """Where rows land on the input plane: the first tap, and numbers to add them to."""
 
     def __init__(self, first: torch.Tensor, rows: Rows) -> None:
         self.first, self.rows = first, rows
 
 
-def _receptive(rows: Rows, mass: torch.Tensor, windows: Windows, plane: Plane) -> _Receptive:
+def _receptive(
+    rows: Rows,
+    mass: torch.Tensor,
+    windows: Windows,
+    plane: Plane,
+    make: Callable[..., torch.Tensor] | None = None,
+) -> _Receptive:
     stride, before = torch.tensor(windows.stride), torch.tensor(windows.before)
     first = rows.origin * stride - before
     patch = windows.reach(rows.patch)
     whole = rows.whole or _fills(patch, plane)
     origin = torch.zeros_like(first) if whole else first
     size = plane[1:] if whole else (patch[0], patch[1])
-    values = rows.values.new_zeros(len(rows), plane[0], *size)
+    values = (make or rows.values.new_zeros)(len(rows), plane[0], *size)
     return _Receptive(first, Rows(values, mass, rows.owner, origin, whole))
 
 
@@ -139,7 +152,10 @@ def _cleared(values: torch.Tensor, origin: torch.Tensor, plane: Plane) -> torch.
     on_plane = inside(origin[across], (high, wide), plane[1:])[:, None]
     if len(across) == len(values):
         return values * on_plane
-    return values.index_copy(0, across, values[across] * on_plane)
+    cleared = values[across] * on_plane
+    # on a tape nothing is overwritten; else nobody else has these values
+    copy = values.index_copy if values.requires_grad else values.index_copy_
+    return copy(0, across, cleared)
 
 
 def _fills(patch: tuple[int, ...], plane: Plane) -> bool:
