@@ -52,8 +52,8 @@ def frame_root(
 
     The root is sought in log s, by secants between the nearest looks on either side (Illinois'
     rule), or along ``steep`` where all looks are on one side: what the last frame found, and what
-    is found here is left there in place. Boxes that ``ahead`` estimates prove nothing, and neither
-    need rows: these are of the precision ``rough``.
+    is found here is left there in place. Boxes that ``ahead`` estimates prove nothing; rows over
+    them are of the precision ``rough``.
     """
     eps, margins = frame.eps.numpy(), Margins.of(frame.problem, label)
     base = frame if ahead is None else replace(frame, precision=rough)

@@ -23,7 +23,7 @@ from boundcert.bounds.excess import Excess
 from boundcert.bounds.frame import Frame
 from boundcert.bounds.methods import Limits
 from boundcert.bounds.propagate import Evaluation
-from boundcert.bounds.relax import DUAL, RELAX, Ladder
+from boundcert.bounds.relax import BATCH, DUAL, RELAX, Ladder
 from boundcert.network.graph import Network, Preprocess, put_in_front
 from boundcert.norms import Norm
 from examples import examples
@@ -178,6 +178,23 @@ def test_an_ascent_raises_margins(norm: Norm) -> None:
     size = problem.values[-1].reshape(SAMPLES, -1).abs().amax(dim=1)
     gain = (tuned - plain).reshape(SAMPLES, -1).amin(dim=1)
     assert bool((gain > 0.01 * size).any())
+
+
+def test_batches_do_not_change_what_is_found() -> None:
+    """Where nothing is timed, more samples of a small network are bounded together."""
+    network = relu_mlp(5, (20, 20))
+    x = torch.cat([samples_of(network, seed, 1.0) for seed in range(15)])
+    label = classes(network, x)
+    together, apart = relax(network, Norm.L2), relax(network, Norm.L2)
+    assert together.batch >= len(x) > BATCH
+    assert Ladder(network, Norm.L2, Limits(1.0), (RELAX,), timed=True).batch == BATCH
+    apart.batch = 4
+    with torch.no_grad():
+        one, other = (
+            found(Evaluation(network, network.run(x)), label).radius for found in (together, apart)
+        )
+    assert bool((one > 0).all())
+    assert bool(((one - other).abs() <= 2e-3 * one).all())
 
 
 @pytest.mark.parametrize("size", [1e30, 1e-30, 1e60])
