@@ -229,7 +229,7 @@ def blocks(
     """Carry ``count`` rows back a block at a time, so that a block fits :data:`BLOCK_BYTES`.
 
     How wide rows get, from patch to patch, shows only on the way: unless somebody has seen how
-    wide the ``widest`` gets, the first block is small.
+    wide the ``widest`` gets, the first block is small. A coefficient takes ``size`` bytes.
     """
     start, step = 0, FIRST_BLOCK if widest is None else _fitting(widest, size)
     while start < count:

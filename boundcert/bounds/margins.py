@@ -45,7 +45,7 @@ class Margins:
 
     @cached_property
     def _rows(self) -> dict[torch.dtype, Rows]:
-        """All of them as rows of the logits: frame after frame starts with the same."""
+        """All of them as rows of the logits, by precision: frames start with the same."""
         return {}
 
     def bounds(self, frame: Frame) -> Linear:
@@ -55,10 +55,8 @@ class Margins:
 
         def first(cut: slice, precision: torch.dtype) -> Start:
             if precision not in self._rows:
-                one, count = torch.ones((), dtype=precision), len(self.owner)
-                values = torch.zeros(count, classes, dtype=precision)
-                values[torch.arange(count), self.mine] = one
-                values[torch.arange(count), self.rival] = -one
+                values = torch.zeros(len(self.owner), classes, dtype=precision)
+                values.scatter_(1, self.mine[:, None], 1.0).scatter_(1, self.rival[:, None], -1.0)
                 self._rows[precision] = Rows.of(values, self.owner, shape)
             rows = self._rows[precision].take(cut)
             return {last: rows}, torch.zeros(len(rows), dtype=torch.float64)

@@ -6,7 +6,6 @@ A row that lives on a patch stays on one: the patch of its receptive field.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -46,11 +45,11 @@ def transposed(
     # (1, groups, taps of a group, outputs of a group)
     matrix = weight.reshape(1, groups, -1, taps).transpose(2, 3).contiguous()
     outputs = weight.shape[1] * math.prod(windows.stride)
+    place = _receptive(rows, mass, windows, plane)
     fast = rows.values.dtype is torch.float32 and outputs >= WIDE
-    fast |= rows.values.requires_grad
-    place = _receptive(rows, mass, windows, plane, rows.values.new_empty if fast else None)
-    if fast:
+    if fast or rows.values.requires_grad:
         return _library(rows, weight, windows, groups, place.rows, plane)
+    place.rows.values.zero_()
     each = groups * taps * high * wide
     step = max(1, COLUMN_BYTES // max(8 * each, 1))
     buffer = rows.values.new_empty(each * min(step, count))
@@ -119,26 +118,20 @@ def _shuffled(
 
 
 class _Receptive:
-    """Where rows land on the input plane: the first tap, and numbers to add them to."""
+    """Where rows land on the input plane: the first tap, and room for them, not cleared yet."""
 
     def __init__(self, first: torch.Tensor, rows: Rows) -> None:
         self.first, self.rows = first, rows
 
 
-def _receptive(
-    rows: Rows,
-    mass: torch.Tensor,
-    windows: Windows,
-    plane: Plane,
-    make: Callable[..., torch.Tensor] | None = None,
-) -> _Receptive:
+def _receptive(rows: Rows, mass: torch.Tensor, windows: Windows, plane: Plane) -> _Receptive:
     stride, before = torch.tensor(windows.stride), torch.tensor(windows.before)
     first = rows.origin * stride - before
     patch = windows.reach(rows.patch)
     whole = rows.whole or _fills(patch, plane)
     origin = torch.zeros_like(first) if whole else first
     size = plane[1:] if whole else (patch[0], patch[1])
-    values = (make or rows.values.new_zeros)(len(rows), plane[0], *size)
+    values = rows.values.new_empty(len(rows), plane[0], *size)
     return _Receptive(first, Rows(values, mass, rows.owner, origin, whole))
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 FARTHEST = 400.0
 #: What a relaxation loses that loses nothing, or need not say what.
 NOTHING = torch.zeros((), dtype=torch.float64)
+#: What numbers are rounded down towards.
 BELOW = torch.tensor(-torch.inf, dtype=torch.float64)
 #: Relative widening of a bound that a few float64 operations made.
 NUDGE = 4e-16

@@ -33,6 +33,21 @@ def test_backends_agree(name: str, dtype: type, seed: int) -> None:
              reference.dual_norm(rows, origin, PLANE[1:], q), dtype)  # fmt: skip
 
 
+@pytest.mark.parametrize("name", available())
+@pytest.mark.parametrize("q", [1.0, 2.0, np.inf])
+def test_dual_norms_of_extreme_rows(name: str, q: float) -> None:
+    """Neither squares that leave the range nor what is no number makes a norm too small."""
+    entries = np.array([3.0, -4.0, 0.0, 0.0])
+    known = {1.0: 7.0, 2.0: 5.0, np.inf: 4.0}[q]
+    sizes = np.array([1e-300, 1e-200, 1e-145, 1.0, 1e150, 1e250, 0.0])
+    spoiled = [[np.nan, 1.0, 1.0, 1.0], [1.0, 2.0, np.nan, 0.0], [np.nan] * 4, [np.inf, 1, 1, 1]]
+    rows = np.concatenate([sizes[:, None] * entries, spoiled]).reshape(-1, 1, 1, 4)
+    origin = np.zeros((len(rows), 2), dtype=np.int64)
+    found = backend(name).dual_norm(rows, origin, (1, 4), q)
+    assert np.allclose(found[:7], sizes * known, rtol=1e-14, atol=0)
+    assert not np.isfinite(found[7:]).any() and np.isnan(found[7:10]).all()
+
+
 @pytest.mark.skipif("cpu" not in BACKENDS, reason="the twin on the CPU is left out")
 def test_no_subnormal_coefficient_is_handed_on() -> None:
     """Products of matrices take three times as long with them: saturated sigmoids make such."""
