@@ -17,11 +17,15 @@ from boundcert.bounds.margins import Margins
 LOOK, SHARE = 4e-3, 0.35
 #: How the gap falls with log s where nothing is known, and at most.
 STEEP, STEEP_TUNED, STEEPEST = 2.0, 6.0, 50.0
-#: Most looks at the margins of one frame.
-MOST_LOOKS = 4
+#: Most looks at the margins of one frame; they end when no more than a share of samples is left.
+MOST_LOOKS, FEW = 5, 0.2
+#: Gaps count for no more than this where the root is enclosed: far out they say little.
+FAR = 1.0
 #: A look goes at most this factor further than the last, and back; it is no use to look below the
 #: least share of ε.
 STRIDE, RETREAT, LEAST = 8.0, 4.0, 0.05
+#: A look that is to prove something goes this share of what may be lost below the root.
+BELOW = 0.3
 #: Where the root is enclosed, the next look stays this share of the enclosure away from its ends.
 INSIDE = 0.02
 
@@ -47,13 +51,15 @@ def frame_root(
     steep: Numbers,
     ahead: Ahead | None = None,
     rough: torch.dtype = torch.float64,
+    within: float | None = None,
 ) -> Looked:
     """What a frame proves, and where the root of reach(s) = s lies.
 
     The root is sought in log s, by secants between the nearest looks on either side (Illinois'
     rule), or along ``steep`` where all looks are on one side: what the last frame found, and what
     is found here is left there in place. Boxes that ``ahead`` estimates prove nothing; rows over
-    them are of the precision ``rough``.
+    them are of the precision ``rough``. With ``within`` looks go on until what they prove lies
+    within that share of the root.
     """
     eps, margins = frame.eps.numpy(), Margins.of(frame.problem, label)
     base = frame if ahead is None else replace(frame, precision=rough)
@@ -64,6 +70,9 @@ def frame_root(
     before, before_gap = np.full_like(eps, np.nan), np.full_like(eps, np.nan)
     open_ = np.ones_like(eps, dtype=np.bool_)
     unknown = open_.copy()
+    # without forms all boxes ahead are as a frame there would find them
+    share = SHARE if frame.forms else 0.0
+    few = FEW * len(eps) if within is None else 0
     for look in range(MOST_LOOKS):
         at = eps if look == 0 else np.exp(here)
         there = frame if look == 0 else base.tightened(torch.from_numpy(at), ahead)
@@ -81,12 +90,12 @@ def frame_root(
         fall = np.where(up & (side > 0), fall * 0.5, fall)
         rise = np.where(~up & (side < 0), rise * 0.5, rise)
         side = np.where(up, 1.0, -1.0)
-        low, rise = np.where(up, here, low), np.where(up, gap, rise)
-        high, fall = np.where(up, high, here), np.where(up, fall, gap)
-        share = np.nan_to_num(rise / (rise - fall), nan=0.5).clip(INSIDE, 1 - INSIDE)
+        low, rise = np.where(up, here, low), np.where(up, np.minimum(gap, FAR), rise)
+        high, fall = np.where(up, high, here), np.where(up, fall, np.maximum(gap, -FAR))
+        part = np.nan_to_num(rise / (rise - fall), nan=0.5).clip(INSIDE, 1 - INSIDE)
         stride = (gap / steep).clip(-math.log(RETREAT), math.log(STRIDE))
         enclosed = np.isfinite(low) & np.isfinite(high)
-        further = np.where(enclosed, low + share * (high - low), here + stride)
+        further = np.where(enclosed, low + part * (high - low), here + stride)
         # so near the root that a step along the slope is better than where it is enclosed
         newton = here + stride
         inner = enclosed & (newton > low) & (newton < high) & (np.abs(gap) < 0.1)
@@ -94,9 +103,13 @@ def frame_root(
         further = np.where(inner | (gap == 0), newton, further)
         # a sample that is done keeps its root, whoever else is looked at
         root = np.where(open_, further, root)
-        near = np.maximum(SHARE * np.abs(here - centre), LOOK)
-        open_ &= ~((np.abs(gap) <= near) | (root < centre + math.log(LEAST)))
-        if not open_.any():
+        if within is None:
+            done = np.abs(gap) <= np.maximum(share * np.abs(here - centre), LOOK)
+        else:
+            done = proved >= np.exp(root) * (1 - within)
+            further = further - BELOW * within
+        open_ &= ~(done | (root < centre + math.log(LEAST)))
+        if open_.sum() <= few:
             break
         before, before_gap = here, gap
         here = np.where(open_, further, here)

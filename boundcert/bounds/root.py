@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from boundcert.bounds.clock import Clock, OutOfTime
 from boundcert.bounds.enclosure import STRIDE, Enclosure, Numbers, Places
@@ -19,9 +19,17 @@ from boundcert.bounds.problem import Problem
 from boundcert.bounds.trend import Trend
 from boundcert.norms import Norm
 
-#: A frame is the last when what it proves comes so close to its root; a scout, when its root lies
-#: so close to its radius: the root's error is a small fraction of that.
-GAP, SCOUTED = 7e-4, 1.2e-2
+#: A frame is the last when what it proves comes so close to its root, and looks inside it go on
+#: until they are this close.
+GAP, INSIDE = 7e-4, 5e-4
+#: A scout is the last when its root is off by no more than this, as far as can be told.
+SLIP = 5e-4
+#: A root is off by no more than this share of its distance from the frame; and where two frames
+#: are known, by no more than the last root was, which the last frame tells, with this factor.
+OFF, AGAIN = 0.04, 2.0
+#: The root that scouts may find is at most this factor below their radius, and later ones': far
+#: down there bounds shrink faster than those about them tell.
+DESCENT, LATER = 3.0, 1.6
 #: Where bounds jump, as lines do when a box grows past a kink's middle, a root is known well enough
 #: between frames on either side of the jump that are so close together.
 APART = 1e-3
@@ -42,6 +50,9 @@ MOST_FRAMES = 14
 #: k what is known: c and d, and for balls of norm ∞, fitted to networks of all kinds. Rather too
 #: low: bounds built too high up say little.
 FIRST, FIRST_LINF = (0.2, 0.15), (0.5, 0.2)
+#: So much nearer to the middle of all samples, on a log scale: radii of one network lie closer
+#: together than linearisations say.
+TOGETHER = 0.35
 #: No more is made of a known radius that is a smaller share than this.
 FAINT = 1e-6
 #: No frame is built nearer to what is proved already.
@@ -106,7 +117,7 @@ def largest_radius(
     straight = _straight(problem, label)
     best = search.best
     share, power = FIRST_LINF if linf else FIRST
-    first = straight * share * (best / straight).clip(FAINT, 1.0) ** power
+    first = _together(straight * share * (best / straight).clip(FAINT, 1.0) ** power)
     if rung.ball:
         first = np.where(best > 0, best * (HIGHER_LINF if linf else HIGHER), first)
     first = np.maximum(first, best * ABOVE)
@@ -120,6 +131,14 @@ def largest_radius(
         rows = rows[~(search.seen & (first <= best * SURELY))[rows]]
     search.run(rows, first, torch.float64, clock)
     return torch.from_numpy(best)
+
+
+def _together(radius: Numbers) -> Numbers:
+    """Radii (B,) drawn to the middle of those that are numbers."""
+    known = radius[np.isfinite(radius) & (radius > 0)]
+    if not len(known):
+        return radius
+    return radius ** (1 - TOGETHER) * np.exp(TOGETHER * np.median(np.log(known)))
 
 
 def _straight(problem: Problem, label: torch.Tensor) -> Numbers:
@@ -143,6 +162,7 @@ class _Search:
     best : (B,) what is proved, raised in place.
     guess : (B,) where the next frame would be.
     seen : (B,) whether a frame of the last run had a root.
+    scouted : (B,) radii of the last scouts.
     rough : the precision of rows that look ahead.
     """
 
@@ -152,6 +172,7 @@ class _Search:
         self.steep = np.full_like(best, STEEP_TUNED if rung.steps else STEEP)
         self.last = (np.full_like(best, np.nan), np.full_like(best, np.nan))
         self.seen = np.zeros_like(best, dtype=np.bool_)
+        self.scouted = np.full_like(best, np.nan)
         self.rough, self.trend = torch.float64, Trend(len(label))
         self.kept = Kept(problem.room)
         rooms = problem.region.rooms
@@ -194,11 +215,12 @@ class _Search:
             elif proves:
                 met = (root > 0) & (self.best[rows] >= root * (1 - gap))
             else:
-                met = (root <= eps * (1 + SCOUTED)) & (root >= eps * (1 - SCOUTED))
+                met = self._sure(frame, rows, root)
             if tuned or not proves:
                 # as low as need be, and not as far as is known: more frames would find no more
                 met |= (eps <= known * HOPELESS) & ~(root > eps)
-            root = root.clip(eps / STRIDE, eps * STRIDE)
+            lowest = STRIDE if proves else DESCENT if turn == 0 else LATER
+            root = root.clip(eps / lowest, eps * STRIDE)
             further = enclosure.next(rows, eps, root)
             if not tuned:
                 # where bounds jump looks say either end of the enclosure, again and again
@@ -239,18 +261,27 @@ class _Search:
             reached = reach_of(frame, Margins.of(frame.problem, label))
             root = self._straight_on(eps, reached, rows)
         else:
-            self.trend.add(samples, frame)
-            ahead = partial(self.trend.box, rows=samples)
+            ahead = self.trend.ahead(samples, frame)
             reached, _, root = frame_root(frame, label, steep, ahead, self.rough)
             self.steep[rows] = steep
         proved = np.minimum(eps, reached)
         (below,) = np.nonzero(~(reached >= eps))
         if frame.precision is torch.float64 and len(below):
             some = torch.from_numpy(below)
-            inside = frame_root(frame.take(some), label[some], self.steep[rows[below]])
+            part, steep = frame.take(some), self.steep[rows[below]]
+            inside = frame_root(part, label[some], steep, within=INSIDE)
             proved[below] = np.fmax(proved[below], inside.proved)
             root[below] = np.where(np.isfinite(root[below]), root[below], inside.root)
         return proved, root
+
+    def _sure(self, frame: Frame, rows: Places, root: Numbers) -> NDArray[np.bool_]:
+        """Which roots (B,) of a scout are known well enough to prove them."""
+        eps = frame.eps.numpy()
+        away, step = np.abs(np.log(root / eps)), np.abs(np.log(eps / self.scouted[rows]))
+        self.scouted[rows] = eps
+        if not frame.forms:
+            return np.isfinite(away)
+        return away * np.fmin(OFF, AGAIN * away / step) <= SLIP
 
     def _straight_on(self, eps: Numbers, reached: Numbers, rows: Places) -> Numbers:
         """The root (B,) that a secant through this frame's reach at ε and the last one's gives.

@@ -1,68 +1,123 @@
-"""How bounds widen with the radius, as the last frames show: what scouts look ahead with."""
+"""How bounds widen with the radius, as frames show: what scouts look ahead with."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
+from boundcert.layers.max_pool import MaxPool
 from boundcert.layers.relaxation import Box
 
 if TYPE_CHECKING:
-    from boundcert.bounds.frame import Frame
+    from boundcert.bounds.form import Form
+    from boundcert.bounds.frame import Ahead, Frame
 
-#: A bound lies d(ε) = d·(ε/ε₀)^(1 + p) from the value at the sample: p where only one frame is
-#: known, and the least and the most that two frames may say.
-WIDENING, LEAST, MOST = 0.3, 0.0, 4.0
+#: How the gap of a relaxation grows with its operand's width: a power of it. Between curves or
+#: kinks and their lines it is of second order, between a window's maximum and an entry of first.
+SECOND, FIRST = 2.0, 1.0
+#: What rests of a node's bounds are made of: this share of what came from further in front.
+INHERITED = 2 / 3
+#: The least and the most that the exponent of an entry may be that two frames tell.
+LEAST, MOST = 1.0, 5.0
+
+
+@dataclass
+class _Last:
+    """What the last frame said of a node's entries, (2, B, *shape), low ends first.
+
+    A bound lies d(s) = d·(s/ε)^p·(1 − r + r·(s/ε)^(a − 1)) from the value at the sample.
+
+    Attributes
+    ----------
+    logs : log d; nan where neither end had a bound.
+    powers, rests : p and r: 1 and the share of d that relaxations lost on the way, where one frame
+        is known; what two frames tell and 0 where they do.
+    lost : (B,) a, the exponent of what was lost.
+    """
+
+    logs: torch.Tensor
+    powers: torch.Tensor
+    rests: torch.Tensor
+    lost: torch.Tensor
+
+    @classmethod
+    def none(cls, samples: int, shape: torch.Size) -> _Last:
+        """Nothing is known of so many samples."""
+        logs, powers, rests = torch.full((3, 2, samples, *shape), torch.nan, dtype=torch.float32)
+        return cls(logs, powers, rests, torch.full((samples,), torch.nan))
 
 
 class Trend:
     """Distances of nodes' bounds from the samples' values in the last frame, and how they grow.
 
-    They follow a power of the radius closely, each entry with its own exponent, which two frames
-    tell. Bounds in between or a little beyond are then known without carrying anything back, to
-    second order. These are estimates, which prove nothing: they say where the next frame goes.
+    A bound's slope times ε grows like ε, near enough. The rest is what relaxations lost: of second
+    order in the width of their operands, which itself grows faster than ε the further in the
+    network. So one frame says roughly what bounds at other radii would be. Two frames say it
+    closely: each entry then follows its own power of the radius. Bounds in between or a little
+    beyond are known to second order without carrying anything back. These are estimates, which
+    prove nothing: they say where the next frame goes.
 
     Attributes
     ----------
     eps : (B,) radii of the last frames.
-    logs, powers : by node (2, B, *shape), low ends first: logarithms of distances, nan where the
-        last frame had no bound, and exponents.
+    last : what they said, by node.
     """
 
     def __init__(self, count: int) -> None:
         self.eps = torch.full((count,), torch.nan, dtype=torch.float64)
-        self.logs: dict[int, torch.Tensor] = {}
-        self.powers: dict[int, torch.Tensor] = {}
+        self.last: dict[int, _Last] = {}
 
-    def add(self, rows: torch.Tensor, frame: Frame) -> None:
+    def ahead(self, rows: torch.Tensor, frame: Frame) -> Ahead:
+        """Boxes of samples ``rows`` at other radii; ``frame`` is their last from now on.
+
+        It is looked at when the first box is asked for.
+        """
+        pending = [frame]
+
+        def box(k: int, box: Box, eps: torch.Tensor) -> Box:
+            while pending:
+                self._add(rows, pending.pop())
+            return self._box(k, box, eps, rows) if k in self.last else box
+
+        return box
+
+    def _add(self, rows: torch.Tensor, frame: Frame) -> None:
         """A new frame of samples ``rows``."""
         step = (frame.eps / self.eps[rows]).log().float()
         self.eps[rows] = frame.eps
-        for k in {*self.logs, *frame.forms}:
-            value, box = frame.problem.values[k], frame.boxes[k]
-            if k not in self.logs:
-                shape = (2, len(self.eps), *value.shape[1:])
-                self.logs[k] = torch.full(shape, torch.nan, dtype=torch.float32)
-                self.powers[k] = self.logs[k].clone()
-            far = torch.stack([value - box.low, box.high - value]).clamp(min=1e-300).log().float()
-            known = torch.zeros_like(far, dtype=torch.bool)
-            if k in frame.forms:
-                known = torch.stack(frame.forms[k].known) & far.isfinite()
-            far = torch.where(known, far, torch.nan)
-            self.powers[k][:, rows] = _powers(far - self.logs[k][:, rows], step)
-            self.logs[k][:, rows] = far
+        width, lost = torch.ones_like(step), None
+        for k in sorted({*self.last, *frame.forms}):
+            point = frame.boxes[k].point
+            last = self.last.setdefault(k, _Last.none(len(self.eps), point.shape[1:]))
+            if k not in frame.forms:
+                last.logs[:, rows] = torch.nan
+                continue
+            pool = isinstance(frame.problem.network.nodes[k].layer, MaxPool)
+            order = FIRST if pool else SECOND
+            inherited = torch.full_like(width, order) if lost is None else lost
+            lost = INHERITED * inherited + (1 - INHERITED) * order * width
+            wide = (-1, *([1] * (point.dim() - 1)))
+            logs, rest = _distances(frame.forms[k], frame.boxes[k], frame.eps)
+            power = _powers(logs - last.logs[:, rows], step)
+            one = power.isnan()
+            last.logs[:, rows], last.lost[rows] = logs, lost
+            last.powers[:, rows] = torch.where(one, 1.0, power)
+            last.rests[:, rows] = torch.where(one, rest, 0.0)
+            power = torch.where(one, 1 + (lost.reshape(wide) - 1) * rest, power)
+            width = power.transpose(0, 1).flatten(1).nanmean(dim=1).nan_to_num(1.0)
 
-    def box(self, k: int, box: Box, eps: torch.Tensor, rows: torch.Tensor) -> Box:
+    def _box(self, k: int, box: Box, eps: torch.Tensor, rows: torch.Tensor) -> Box:
         """The box of node k of samples ``rows`` as it would be at radii ``eps``.
 
-        Ends that the last frame did not bound keep what ``box`` says.
+        Ends of which the last frame said nothing keep what ``box`` says.
         """
-        if k not in self.logs:
-            return box
-        ahead = (eps / self.eps[rows]).log().float().reshape(-1, *([1] * (box.low.dim() - 1)))
-        far = (self.logs[k][:, rows] + self.powers[k][:, rows] * ahead).double().exp()
+        last, wide = self.last[k], (-1, *([1] * (box.point.dim() - 1)))
+        ratio = (eps / self.eps[rows]).float()
+        more = (ratio ** (last.lost[rows] - 1) - 1).reshape(wide)
+        far = last.logs[:, rows] + last.powers[:, rows] * ratio.log().reshape(wide)
+        far = far.double().exp() * (1 + last.rests[:, rows] * more)
         known = far.isfinite()
         return replace(
             box,
@@ -71,13 +126,30 @@ class Trend:
         )
 
 
+def _distances(form: Form, box: Box, eps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logarithms of how far both ends are from the point, and which share is rest, (2, B, …) each.
+
+    An end that nobody bounded is about as far as the other one.
+    """
+    wide = (-1, *([1] * (box.point.dim() - 1)))
+    far = torch.stack((box.point - box.low, box.high - box.point))
+    far = torch.where(torch.stack(form.known), far, torch.nan)
+    straight = torch.stack((form.low.slope, form.high.slope)) * eps.reshape(wide)
+    rest = (1 - straight / far).clamp(0.0, 1.0)
+    # float32 holds the logarithm of any number
+    parts = (part.float() for part in (far.log(), rest))
+    logs, rest = (torch.where(part.isnan(), part.flip(0), part) for part in parts)
+    return logs, rest
+
+
 def _powers(grown: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
     """Exponents (2, B, …) of distances that grew so much, in logarithms, where ε grew by ``step``.
 
-    What two frames say of a sample's entries on the whole is for those that only one saw.
+    What two frames say of a sample's entries on the whole is for those that only one saw; nan
+    where they say nothing.
     """
     wide = (-1, *([1] * (grown.dim() - 2)))
     power = grown / step.reshape(wide)
     power = torch.where(power.isfinite(), power, torch.nan)
-    usual = power.flatten(2).nanmean(dim=2).nan_to_num(1 + WIDENING).reshape(2, *wide)
-    return torch.where(power.isnan(), usual, power).clamp(1 + LEAST, 1 + MOST)
+    usual = power.flatten(2).nanmean(dim=2).reshape(2, *wide)
+    return torch.where(power.isnan(), usual, power).clamp(LEAST, MOST)
