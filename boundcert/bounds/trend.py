@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from boundcert.layers.relaxation import Box
 if TYPE_CHECKING:
     from boundcert.bounds.form import Form
     from boundcert.bounds.frame import Ahead, Frame
+    from boundcert.network.graph import Network
 
 #: How the gap of a relaxation grows with its operand's width: a power of it. Between curves or
 #: kinks and their lines it is of second order, between a window's maximum and an entry of first.
@@ -35,18 +37,20 @@ class _Last:
     powers, rests : p and r: 1 and the share of d that relaxations lost on the way, where one frame
         is known; what two frames tell and 0 where they do.
     lost : (B,) a, the exponent of what was lost.
+    order : of relaxations in front of the node.
     """
 
     logs: torch.Tensor
     powers: torch.Tensor
     rests: torch.Tensor
     lost: torch.Tensor
+    order: float
 
     @classmethod
-    def none(cls, samples: int, shape: torch.Size) -> _Last:
+    def none(cls, samples: int, shape: torch.Size, order: float) -> _Last:
         """Nothing is known of so many samples."""
         logs, powers, rests = torch.full((3, 2, samples, *shape), torch.nan, dtype=torch.float32)
-        return cls(logs, powers, rests, torch.full((samples,), torch.nan))
+        return cls(logs, powers, rests, torch.full((samples,), torch.nan), order)
 
 
 class Trend:
@@ -90,14 +94,15 @@ class Trend:
         width, lost = torch.ones_like(step), None
         for k in sorted({*self.last, *frame.forms}):
             point = frame.boxes[k].point
-            last = self.last.setdefault(k, _Last.none(len(self.eps), point.shape[1:]))
+            if k not in self.last:
+                order = _order(frame.problem.network, k, self.last)
+                self.last[k] = _Last.none(len(self.eps), point.shape[1:], order)
+            last = self.last[k]
             if k not in frame.forms:
                 last.logs[:, rows] = torch.nan
                 continue
-            pool = isinstance(frame.problem.network.nodes[k].layer, MaxPool)
-            order = FIRST if pool else SECOND
-            inherited = torch.full_like(width, order) if lost is None else lost
-            lost = INHERITED * inherited + (1 - INHERITED) * order * width
+            inherited = torch.full_like(width, last.order) if lost is None else lost
+            lost = INHERITED * inherited + (1 - INHERITED) * last.order * width
             wide = (-1, *([1] * (point.dim() - 1)))
             logs, rest = _distances(frame.forms[k], frame.boxes[k], frame.eps)
             power = _powers(logs - last.logs[:, rows], step)
@@ -124,6 +129,18 @@ class Trend:
             low=torch.where(known[0], box.point - far[0], box.low),
             high=torch.where(known[1], box.point + far[1], box.high),
         )
+
+
+def _order(network: Network, node: int, known: Container[int]) -> float:
+    """The lowest order of layers in front of a node, up to those of which something is known."""
+    pending, seen = [node], {0}
+    while pending:
+        k = pending.pop()
+        if isinstance(network.nodes[k].layer, MaxPool):
+            return FIRST
+        seen.add(k)
+        pending += [i for i in network.nodes[k].inputs if i not in seen and i not in known]
+    return SECOND
 
 
 def _distances(form: Form, box: Box, eps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
