@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from boundcert.layers.max_pool import MaxPool
+from boundcert.layers.registry import LINEAR
 from boundcert.layers.relaxation import Box
 
 if TYPE_CHECKING:
@@ -132,14 +133,19 @@ class Trend:
 
 
 def _order(network: Network, node: int, known: Container[int]) -> float:
-    """The lowest order of layers in front of a node, up to those of which something is known."""
+    """The lowest order of layers in front of a node, up to those of which something is known.
+
+    What linear layers hand on is of the order of what comes before.
+    """
     pending, seen = [node], {0}
     while pending:
         k = pending.pop()
-        if isinstance(network.nodes[k].layer, MaxPool):
+        layer, inputs = network.nodes[k].layer, network.nodes[k].inputs
+        if isinstance(layer, MaxPool):
             return FIRST
         seen.add(k)
-        pending += [i for i in network.nodes[k].inputs if i not in seen and i not in known]
+        linear = isinstance(layer, LINEAR)
+        pending += [i for i in inputs if i not in seen and (linear or i not in known)]
     return SECOND
 
 
