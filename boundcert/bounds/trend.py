@@ -75,9 +75,10 @@ class Trend:
         self.last: dict[int, _Last] = {}
 
     def ahead(self, rows: torch.Tensor, frame: Frame) -> Ahead:
-        """Boxes of samples ``rows`` at other radii; ``frame`` is their last from now on.
+        """Boxes of samples ``rows`` at other radii than their newest frame's.
 
-        It is looked at when the first box is asked for.
+        The frame becomes their last when the first box is asked for: a frame that proves its root
+        at once is never looked at.
         """
         pending = [frame]
 
