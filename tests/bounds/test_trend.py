@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from bounds.frame_checks import problem_of
+from bounds.frame_checks import classes, problem_of
 from network_factory import Builder, relu_mlp
 
 from boundcert.bounds.frame import Frame
+from boundcert.bounds.looks import STEEP, frame_root
 from boundcert.bounds.problem import Problem
 from boundcert.bounds.trend import FIRST, SECOND, Trend
+from boundcert.layers.relaxation import Box
 from boundcert.network.graph import Network
 from boundcert.norms import Norm
 
@@ -100,3 +104,21 @@ def test_what_is_lost_behind_maxima_of_windows_is_of_first_order(
     for node in frame.forms:
         ahead(node, frame.boxes[node], frame.eps)
     assert trend.last[max(frame.forms)].order == order
+
+
+def test_what_is_only_estimated_proves_nothing() -> None:
+    """Boxes ahead that are points would have lines without a gap, and margins that never vanish."""
+    samples = problem(network := relu_mlp(0, (60, 60)))
+    label = classes(network, samples.values[0])
+    frame = frame_at(samples, 0.4)
+
+    def points(k: int, box: Box, eps: torch.Tensor) -> Box:
+        return replace(box, low=box.point.clone(), high=box.point.clone())
+
+    steep = np.full(SAMPLES, STEEP)
+    with np.errstate(all="ignore"):
+        real = frame_root(frame, label, steep.copy(), within=1e-4)
+        false = frame_root(frame, label, steep.copy(), points)
+    assert bool((real.root < 0.4).all())
+    assert bool((false.root > real.root).all())
+    assert bool((false.proved <= real.root).all())
