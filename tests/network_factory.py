@@ -163,7 +163,7 @@ def smooth_mlp(seed: int, scale: float = 1.0) -> Network:
     return b.finish(k, int(rng.integers(2, 5)))
 
 
-def relu_mlp(seed: int, widths: tuple[int, ...], size: float = 1.0) -> Network:
+def relu_mlp(seed: int, widths: tuple[int, ...], size: float = 1.0, classes: int = 4) -> Network:
     """A dense ReLU network; all sizes give one function, with hidden values ``size`` as large."""
     b = Builder((1, 8), np.random.default_rng(seed), 1.5)
     k = 0
@@ -173,8 +173,8 @@ def relu_mlp(seed: int, widths: tuple[int, ...], size: float = 1.0) -> Network:
         grown = weight * size if place == 0 else weight
         k = b.add("Relu", [b.add("Gemm", [k], (1, width), [grown, bias], transB=1)])
     b.scale /= size
-    weight, bias = b.weight(4, widths[-1]), b.weight(4) * (0.2 * size)
-    b.add("Gemm", [k], (1, 4), [weight, bias], transB=1)
+    weight, bias = b.weight(classes, widths[-1]), b.weight(classes) * (0.2 * size)
+    b.add("Gemm", [k], (1, classes), [weight, bias], transB=1)
     return Network(append(b.nodes, "max"), Source("random", "0" * 64, b"", "input", "logits"))
 
 

@@ -96,7 +96,7 @@ class Frame:
         frame = cls(
             problem,
             eps,
-            Boxes(),
+            Boxes(lambda k: frame._spread(k, frame.reached(k))),
             [None],
             ball=ball,
             means=means,
@@ -126,7 +126,6 @@ class Frame:
             frame.relaxations.append(relaxation)
             if moves:
                 frame._add_errors(k)
-            frame.boxes[k] = frame._spread(k, frame.reached(k))
             if ball and k not in frame.sources and not isinstance(node.layer, LINEAR):
                 frame.sources[k] = opaque(frame, k)
         return frame

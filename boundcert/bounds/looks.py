@@ -21,6 +21,8 @@ STEEP, STEEP_TUNED, STEEPEST = 2.0, 6.0, 50.0
 MOST_LOOKS, FEW = 5, 0.2
 #: Gaps count for no more than this where the root is enclosed: far out they say little.
 FAR = 1.0
+#: Ratios of reaches and radii count for no less and no more.
+LOWEST, HIGHEST = -1e6, 1e217
 #: A look goes at most this factor further than the last, and back; it is no use to look below the
 #: least share of ε.
 STRIDE, RETREAT, LEAST = 8.0, 4.0, 0.05
@@ -47,7 +49,7 @@ class Looked(NamedTuple):
 
 def frame_root(
     frame: Frame,
-    label: torch.Tensor,
+    margins: Margins,
     steep: Numbers,
     ahead: Ahead | None = None,
     rough: torch.dtype = torch.float64,
@@ -61,7 +63,7 @@ def frame_root(
     them are of the precision ``rough``. With ``within`` looks go on until what they prove lies
     within that share of the root.
     """
-    eps, margins = frame.eps.numpy(), Margins.of(frame.problem, label)
+    eps = frame.eps.numpy()
     base = frame if ahead is None else replace(frame, precision=rough)
     centre = np.log(eps)
     low, here, high = np.full_like(eps, -np.inf), centre, np.full_like(eps, np.inf)
@@ -76,8 +78,10 @@ def frame_root(
     for look in range(MOST_LOOKS):
         at = eps if look == 0 else np.exp(here)
         there = frame if look == 0 else base.tightened(torch.from_numpy(at), ahead)
-        reached = reach_of(there, margins)
-        first = reached if look == 0 else first
+        reaches = margins.reach(there)
+        reached = decided(there, reaches)
+        if look == 0:
+            first, margins = reached, margins.near(reaches, frame.eps)
         unknown &= ~np.isfinite(reached)
         if ahead is None or look == 0:
             inside = np.minimum(at, reached)
@@ -92,7 +96,8 @@ def frame_root(
         side = np.where(up, 1.0, -1.0)
         low, rise = np.where(up, here, low), np.where(up, np.minimum(gap, FAR), rise)
         high, fall = np.where(up, high, here), np.where(up, fall, np.maximum(gap, -FAR))
-        part = np.nan_to_num(rise / (rise - fall), nan=0.5).clip(INSIDE, 1 - INSIDE)
+        part = rise / (rise - fall)
+        part = np.where(np.isnan(part), 0.5, part).clip(INSIDE, 1 - INSIDE)
         stride = (gap / steep).clip(-math.log(RETREAT), math.log(STRIDE))
         enclosed = np.isfinite(low) & np.isfinite(high)
         further = np.where(enclosed, low + part * (high - low), here + stride)
@@ -116,10 +121,9 @@ def frame_root(
     return Looked(first, proved, np.where(unknown, np.nan, np.exp(root)))
 
 
-def reach_of(frame: Frame, margins: Margins) -> Numbers:
+def decided(frame: Frame, reaches: torch.Tensor) -> Numbers:
     """(B,) signed radius at which the smallest margin would vanish; rounded down where positive."""
-    reach = margins.bounds(frame).reach().reshape(len(frame.eps), -1)
-    return frame.problem.region.within(reach.amin(dim=1)).numpy()
+    return frame.problem.region.within(reaches.amin(dim=1)).numpy()
 
 
 def _gap(ratio: Numbers) -> Numbers:
@@ -127,6 +131,5 @@ def _gap(ratio: Numbers) -> Numbers:
 
     Far from the root either way ρ is a power of s, or so; nan, of no bound, is far below.
     """
-    above = np.log(np.maximum(ratio, 1.0))
-    below = np.log(2 - np.minimum(ratio, 1.0))
-    return np.nan_to_num(above - below, nan=-math.log(1e6), posinf=500.0, neginf=-math.log(1e6))
+    ratio = np.minimum(np.where(ratio > LOWEST, ratio, LOWEST), HIGHEST)
+    return np.log(np.maximum(ratio, 1.0)) - np.log(2 - np.minimum(ratio, 1.0))

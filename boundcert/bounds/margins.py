@@ -18,38 +18,79 @@ if TYPE_CHECKING:
     from boundcert.bounds.problem import Problem
 
 
+#: Margins that reach so many times as far as the smallest of a sample hardly decide.
+FAR = 3.0
+
+
 @dataclass(frozen=True)
 class Margins:
-    """The margins of every sample to all other classes, a sample's together.
+    """The margins of every sample to all other classes, or to those that may decide.
 
     Attributes
     ----------
-    owner, mine, rival : (B·(C − 1),) sample, label and other class.
-    point : (B·(C − 1),) what they are at the samples, rounded down.
+    owner, mine, rival : (R,) sample, label and other class, a sample's together.
+    point : (R,) what they are at the samples, rounded down.
+    samples : how many there are.
     """
 
     owner: torch.Tensor
     mine: torch.Tensor
     rival: torch.Tensor
     point: torch.Tensor
+    samples: int
 
     @classmethod
     def of(cls, problem: Problem, label: torch.Tensor) -> Margins:
-        """Those of samples with labels (B,)."""
+        """All those of samples with labels (B,)."""
         classes, logits = problem.network.classes, problem.values[-1].reshape(len(label), -1)
         rival = torch.arange(classes - 1).repeat(len(label), 1)
         rival = (rival + (rival >= label[:, None])).reshape(-1)
         owner = torch.arange(len(label)).repeat_interleave(classes - 1)
         mine = label[owner]
-        return cls(owner, mine, rival, down(logits[owner, mine], -logits[owner, rival]))
+        point = down(logits[owner, mine], -logits[owner, rival])
+        return cls(owner, mine, rival, point, len(label))
+
+    def take(self, samples: torch.Tensor) -> Margins:
+        """Those of some samples, in order."""
+        place = torch.full((self.samples,), -1)
+        place[samples] = torch.arange(len(samples))
+        owner = place[self.owner]
+        return self._of(owner, owner >= 0, len(samples))
+
+    def near(self, reaches: torch.Tensor, eps: torch.Tensor) -> Margins:
+        """Those that may decide elsewhere, where at radii eps (B,) they reach so far.
+
+        Those left out reach beyond ε, and so they do in smaller balls. At larger radii they are
+        left out by experience: bounds there only guide.
+        """
+        least = reaches.amin(dim=1)
+        far = reaches > torch.where(least > eps, least * FAR, eps)[:, None]
+        return self._of(self.owner, ~far[self._place], self.samples)
+
+    def _of(self, owner: torch.Tensor, keep: torch.Tensor, samples: int) -> Margins:
+        """Some of the rows, by other owners."""
+        mine, rival, point = self.mine[keep], self.rival[keep], self.point[keep]
+        return Margins(owner[keep], mine, rival, point, samples)
+
+    @property
+    def _place(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where they stand among all of a sample's."""
+        return self.owner, self.rival - (self.rival > self.mine).long()
 
     @cached_property
     def _rows(self) -> dict[torch.dtype, Rows]:
         """All of them as rows of the logits, by precision: frames start with the same."""
         return {}
 
+    def reach(self, frame: Frame) -> torch.Tensor:
+        """(B, C − 1) where bounds on them vanish; inf for those left out."""
+        classes = frame.problem.network.classes
+        reaches = torch.full((self.samples, classes - 1), torch.inf, dtype=torch.float64)
+        reaches[self._place] = self.bounds(frame).reach()
+        return reaches
+
     def bounds(self, frame: Frame) -> Linear:
-        """Bounds on all of them, (B·(C − 1),)."""
+        """Bounds on them, (R,)."""
         network, last = frame.problem.network, len(frame.problem.network.nodes) - 1
         classes, shape = network.classes, network.nodes[last].shape
 

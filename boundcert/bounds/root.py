@@ -13,7 +13,7 @@ from boundcert.bounds.enclosure import STRIDE, Enclosure, Numbers, Places
 from boundcert.bounds.excess import windowed
 from boundcert.bounds.frame import Frame
 from boundcert.bounds.kept import Kept
-from boundcert.bounds.looks import STEEP, STEEP_TUNED, STEEPEST, frame_root, reach_of
+from boundcert.bounds.looks import STEEP, STEEP_TUNED, STEEPEST, decided, frame_root
 from boundcert.bounds.margins import Margins
 from boundcert.bounds.problem import Problem
 from boundcert.bounds.trend import Trend
@@ -113,8 +113,8 @@ def largest_radius(
     linf = problem.norm is Norm.LINF
     if linf and rung.ball and not rung.steps and not windowed(problem.network):
         return known.clone()
-    search = _Search(problem, label, known.numpy().copy(), rung)
-    straight = _straight(problem, label)
+    search = _Search(problem, Margins.of(problem, label), known.numpy().copy(), rung)
+    straight = search.straight()
     best = search.best
     share, power = FIRST_LINF if linf else FIRST
     first = _together(straight * share * (best / straight).clip(FAINT, 1.0) ** power)
@@ -141,19 +141,6 @@ def _together(radius: Numbers) -> Numbers:
     return radius ** (1 - TOGETHER) * np.exp(TOGETHER * np.median(np.log(known)))
 
 
-def _straight(problem: Problem, label: torch.Tensor) -> Numbers:
-    """(B,) distances to where the linearisations at the samples change class.
-
-    In float64 only where numbers are too large or small for float32.
-    """
-    margins, nothing = Margins.of(problem, label), torch.zeros(len(label), dtype=torch.float64)
-    for precision in (torch.float32, torch.float64):
-        reach = reach_of(Frame.build(problem, nothing, precision=precision), margins)
-        if np.isfinite(reach).all() and (reach > 0).all():
-            break
-    return reach
-
-
 class _Search:
     """Frames about the root of R(ε) = ε: each is built where looks at the last one expect it.
 
@@ -164,19 +151,36 @@ class _Search:
     seen : (B,) whether a frame of the last run had a root.
     scouted : (B,) radii of the last scouts.
     rough : the precision of rows that look ahead.
+    near : the margins that scouts see.
     """
 
-    def __init__(self, problem: Problem, label: torch.Tensor, best: Numbers, rung: Rung) -> None:
-        self.problem, self.label, self.rung = problem, label, rung
+    def __init__(self, problem: Problem, margins: Margins, best: Numbers, rung: Rung) -> None:
+        self.problem, self.margins, self.rung = problem, margins, rung
+        self.near = margins
         self.best, self.guess = best, best
         self.steep = np.full_like(best, STEEP_TUNED if rung.steps else STEEP)
         self.last = (np.full_like(best, np.nan), np.full_like(best, np.nan))
         self.seen = np.zeros_like(best, dtype=np.bool_)
         self.scouted = np.full_like(best, np.nan)
-        self.rough, self.trend = torch.float64, Trend(len(label))
+        self.rough, self.trend = torch.float64, Trend(len(best))
         self.kept = Kept(problem.room)
         rooms = problem.region.rooms
         self.farthest = np.full_like(best, np.inf) if rooms is None else rooms.farthest.numpy()
+
+    def straight(self) -> Numbers:
+        """(B,) distances to where the linearisations at the samples change class.
+
+        In float64 only where numbers are too large or small for float32.
+        """
+        nothing = torch.zeros(len(self.best), dtype=torch.float64)
+        for precision in (torch.float32, torch.float64):
+            frame = Frame.build(self.problem, nothing, precision=precision)
+            reaches = self.margins.reach(frame)
+            reach = decided(frame, reaches)
+            if np.isfinite(reach).all() and (reach > 0).all():
+                break
+        self.near = self.margins.near(reaches, nothing)
+        return reach
 
     def within(self, radius: Numbers, rows: Places | slice) -> Numbers:
         """Radii of samples ``rows``, none beyond the farthest point of the data's range."""
@@ -256,20 +260,21 @@ class _Search:
     def _root(self, frame: Frame, rows: Places) -> tuple[Numbers, Numbers]:
         """(proved radius, estimated root), (B,) each, of a frame for some samples."""
         samples, eps = torch.from_numpy(rows), frame.eps.numpy()
-        label, steep = self.label[samples], self.steep[rows]
+        proves, steep = frame.precision is torch.float64, self.steep[rows]
+        margins = (self.margins if proves else self.near).take(samples)
         if self.rung.steps:
-            reached = reach_of(frame, Margins.of(frame.problem, label))
+            reached = decided(frame, margins.reach(frame))
             root = self._straight_on(eps, reached, rows)
         else:
             ahead = self.trend.ahead(samples, frame)
-            reached, _, root = frame_root(frame, label, steep, ahead, self.rough)
+            reached, _, root = frame_root(frame, margins, steep, ahead, self.rough)
             self.steep[rows] = steep
         proved = np.minimum(eps, reached)
         (below,) = np.nonzero(~(reached >= eps))
-        if frame.precision is torch.float64 and len(below):
+        if proves and len(below):
             some = torch.from_numpy(below)
             part, steep = frame.take(some), self.steep[rows[below]]
-            inside = frame_root(part, label[some], steep, within=INSIDE)
+            inside = frame_root(part, margins.take(some), steep, within=INSIDE)
             proved[below] = np.fmax(proved[below], inside.proved)
             root[below] = np.where(np.isfinite(root[below]), root[below], inside.root)
         return proved, root

@@ -12,6 +12,7 @@ from network_factory import Builder, relu_mlp
 
 from boundcert.bounds.frame import Frame
 from boundcert.bounds.looks import STEEP, frame_root
+from boundcert.bounds.margins import Margins
 from boundcert.bounds.problem import Problem
 from boundcert.bounds.trend import FIRST, SECOND, Trend
 from boundcert.layers.relaxation import Box
@@ -109,7 +110,7 @@ def test_what_is_lost_behind_maxima_of_windows_is_of_first_order(
 def test_what_is_only_estimated_proves_nothing() -> None:
     """Boxes ahead that are points would have lines without a gap, and margins that never vanish."""
     samples = problem(network := relu_mlp(0, (60, 60)))
-    label = classes(network, samples.values[0])
+    margins = Margins.of(samples, classes(network, samples.values[0]))
     frame = frame_at(samples, 0.4)
 
     def points(k: int, box: Box, eps: torch.Tensor) -> Box:
@@ -117,8 +118,8 @@ def test_what_is_only_estimated_proves_nothing() -> None:
 
     steep = np.full(SAMPLES, STEEP)
     with np.errstate(all="ignore"):
-        real = frame_root(frame, label, steep.copy(), within=1e-4)
-        false = frame_root(frame, label, steep.copy(), points)
+        real = frame_root(frame, margins, steep.copy(), within=1e-4)
+        false = frame_root(frame, margins, steep.copy(), points)
     assert bool((real.root < 0.4).all())
     assert bool((false.root > real.root).all())
     assert bool((false.proved <= real.root).all())

@@ -147,7 +147,7 @@ BUGS = (
     ),
     Bug(
         "the margin to the farthest class decides",
-        "bounds.looks:reach_of",
+        "bounds.looks:decided",
         ("radii",),
         "amin(dim=1)",
         "amax(dim=1)",
