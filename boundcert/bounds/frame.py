@@ -18,6 +18,7 @@ from boundcert.bounds.kept import Kept
 from boundcert.bounds.problem import Problem
 from boundcert.bounds.propagate import size_of
 from boundcert.bounds.refine import refine
+from boundcert.bounds.sketch import Sketch
 from boundcert.bounds.spread import Source, Spread, opaque, spread_of
 from boundcert.layers.activation import Elementwise
 from boundcert.layers.base import UNIT, Deviation, Layer
@@ -47,6 +48,7 @@ class Frame:
     precision : of rows. In float32 a frame proves nothing: it scouts.
     steps : of the ascent that chooses lines, row by row; 0: the lines are what they are.
     kept : what rows chose in the last frame, to begin with, and where they leave what they choose.
+    sketch : guesses most bounds from a few; such a frame is of float32, as it proves nothing.
     """
 
     problem: Problem
@@ -64,6 +66,7 @@ class Frame:
     precision: torch.dtype = torch.float64
     steps: int = 0
     kept: Kept | None = None
+    sketch: Sketch | None = None
 
     @cached_property
     def shortcuts(self) -> dict[int, Relaxation]:
@@ -84,6 +87,7 @@ class Frame:
         steps: int = 0,
         kept: Kept | None = None,
         means: bool = False,
+        sketch: Sketch | None = None,
     ) -> Frame:
         """Node by node: an interval, then backward bounds where they would help.
 
@@ -101,9 +105,10 @@ class Frame:
             ball=ball,
             means=means,
             clock=clock,
-            precision=precision,
+            precision=precision if sketch is None else torch.float32,
             steps=steps,
             kept=kept,
+            sketch=sketch,
         )
         frame.boxes[0] = frame._input()
         moves = bool((eps > 0).any())
@@ -112,7 +117,7 @@ class Frame:
             value = problem.values[k]
             relaxation = node.layer.relax(frame.operands(k), value)
             # first the ends that may settle the matter, then the others of what is loose still
-            for first in (True, False):
+            for first in (True, False) if sketch is None else (False,):
                 if not moves or not refine(frame, node.inputs, relaxation, first):
                     break
                 relaxation = node.layer.relax(frame.operands(k), value)

@@ -13,7 +13,8 @@ from boundcert.bounds.enclosure import Numbers
 from boundcert.bounds.frame import Ahead, Frame
 from boundcert.bounds.margins import Margins
 
-#: Looks end when the gap (see :func:`_gap`) is this close to 0, or within a share of log s/ε.
+#: Looks end when the gap (see :func:`_gap`) is this close to 0, if nothing else is said, or within
+#: a share of log s/ε.
 LOOK, SHARE = 4e-3, 0.35
 #: How the gap falls with log s where nothing is known, and at most.
 STEEP, STEEP_TUNED, STEEPEST = 2.0, 6.0, 50.0
@@ -54,6 +55,7 @@ def frame_root(
     ahead: Ahead | None = None,
     rough: torch.dtype = torch.float64,
     within: float | None = None,
+    look: float = LOOK,
 ) -> Looked:
     """What a frame proves, and where the root of reach(s) = s lies.
 
@@ -75,15 +77,15 @@ def frame_root(
     # without forms all boxes ahead are as a frame there would find them
     share = SHARE if frame.forms else 0.0
     few = FEW * len(eps) if within is None else 0
-    for look in range(MOST_LOOKS):
-        at = eps if look == 0 else np.exp(here)
-        there = frame if look == 0 else base.tightened(torch.from_numpy(at), ahead)
+    for turn in range(MOST_LOOKS):
+        at = eps if turn == 0 else np.exp(here)
+        there = frame if turn == 0 else base.tightened(torch.from_numpy(at), ahead)
         reaches = margins.reach(there)
         reached = decided(there, reaches)
-        if look == 0:
+        if turn == 0:
             first, margins = reached, margins.near(reaches, frame.eps)
         unknown &= ~np.isfinite(reached)
-        if ahead is None or look == 0:
+        if ahead is None or turn == 0:
             inside = np.minimum(at, reached)
             proved = np.where(open_ & (at <= eps) & (inside > proved), inside, proved)
         gap = _gap(reached / at)
@@ -109,7 +111,7 @@ def frame_root(
         # a sample that is done keeps its root, whoever else is looked at
         root = np.where(open_, further, root)
         if within is None:
-            done = np.abs(gap) <= np.maximum(share * np.abs(here - centre), LOOK)
+            done = np.abs(gap) <= np.maximum(share * np.abs(here - centre), look)
         else:
             done = proved >= np.exp(root) * (1 - within)
             further = further - BELOW * within

@@ -8,6 +8,7 @@ import torch
 
 from boundcert.bounds.backward import first_rows
 from boundcert.bounds.form import Form
+from boundcert.bounds.sketch import fill
 from boundcert.bounds.sought import Sought, Start, bounds_on
 from boundcert.layers.activation import Elementwise
 from boundcert.layers.relaxation import Relaxation
@@ -75,8 +76,9 @@ def _tighten(frame: Frame, node: int, wanted: torch.Tensor, steps: int) -> bool:
 
 
 def _bound(frame: Frame, node: int, wanted: torch.Tensor, steps: int) -> None:
-    """Backward bounds on wanted ends (B, n, 2) of a node's entries."""
-    found = torch.nonzero(wanted)
+    """Backward bounds on wanted ends (B, n, 2) of a node's entries; a sketch bounds a few."""
+    sketch = frame.sketch
+    found = torch.nonzero(wanted if sketch is None else sketch.some(wanted))
     owner, index = found[:, 0].contiguous(), found[:, 1].contiguous()
     sign = 1.0 - 2.0 * found[:, 2].double()
 
@@ -89,4 +91,6 @@ def _bound(frame: Frame, node: int, wanted: torch.Tensor, steps: int) -> None:
     entry, concretise = 2 * index + found[:, 2], frame.problem.region.concretise
     bound = bounds_on(frame, Sought(node, first, point, owner, entry, concretise), steps)
     frame.forms[node].keep(found, bound)
+    if sketch is not None:
+        fill(frame.forms[node], wanted, found, bound, frame.problem.values[node])
     frame.boxes[node] = frame.boxes[node].meet(*frame.forms[node].ends(frame.eps))

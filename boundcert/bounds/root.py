@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from boundcert.bounds.clock import Clock, OutOfTime
 from boundcert.bounds.enclosure import STRIDE, Enclosure, Numbers, Places
 from boundcert.bounds.excess import windowed
+from boundcert.bounds.first import guessed, sketched, straight
 from boundcert.bounds.frame import Frame
 from boundcert.bounds.kept import Kept
 from boundcert.bounds.looks import STEEP, STEEP_TUNED, STEEPEST, decided, frame_root
@@ -46,15 +47,6 @@ SCOUTING = 0.5
 FEW = 0.2
 #: Most frames that are built for a sample.
 MOST_FRAMES = 14
-#: The first frame looks at c·s·(k/s)^d, s the distance that the linearisation at the sample gives,
-#: k what is known: c and d, and for balls of norm ∞, fitted to networks of all kinds. Rather too
-#: low: bounds built too high up say little.
-FIRST, FIRST_LINF = (0.2, 0.15), (0.5, 0.2)
-#: So much nearer to the middle of all samples, on a log scale: radii of one network lie closer
-#: together than linearisations say.
-TOGETHER = 0.35
-#: No more is made of a known radius that is a smaller share than this.
-FAINT = 1e-6
 #: No frame is built nearer to what is proved already.
 ABOVE = 1.0 + 4e-4
 #: Until the radius sought is enclosed, the next frame of an ascent goes this power of R/ε further,
@@ -114,31 +106,23 @@ def largest_radius(
     if linf and rung.ball and not rung.steps and not windowed(problem.network):
         return known.clone()
     search = _Search(problem, Margins.of(problem, label), known.numpy().copy(), rung)
-    straight = search.straight()
-    best = search.best
-    share, power = FIRST_LINF if linf else FIRST
-    first = _together(straight * share * (best / straight).clip(FAINT, 1.0) ** power)
+    best, (distance, search.near) = search.best, straight(problem, search.margins)
+    first = guessed(distance, best, problem.norm)
     if rung.ball:
         first = np.where(best > 0, best * (HIGHER_LINF if linf else HIGHER), first)
-    first = np.maximum(first, best * ABOVE)
-    first = search.within(first, slice(None))
-    (rows,) = np.nonzero(np.isfinite(straight) & (first > best) & np.isfinite(first))
+    first = search.above(first)
+    (rows,) = np.nonzero(np.isfinite(distance) & (first > best) & np.isfinite(first))
     if not rung.steps:
         scouting = clock.share(SCOUTING)
+        if not rung.ball and len(rows):
+            first[rows] = search.sketched(rows, first[rows], scouting)
+            first = search.above(first)
         search.run(rows, first, torch.float32, scouting)
         clock.frame = scouting.frame
         first = np.where(search.seen, search.guess * PROVED, first)
         rows = rows[~(search.seen & (first <= best * SURELY))[rows]]
     search.run(rows, first, torch.float64, clock)
     return torch.from_numpy(best)
-
-
-def _together(radius: Numbers) -> Numbers:
-    """Radii (B,) drawn to the middle of those that are numbers."""
-    known = radius[np.isfinite(radius) & (radius > 0)]
-    if not len(known):
-        return radius
-    return radius ** (1 - TOGETHER) * np.exp(TOGETHER * np.median(np.log(known)))
 
 
 class _Search:
@@ -167,24 +151,21 @@ class _Search:
         rooms = problem.region.rooms
         self.farthest = np.full_like(best, np.inf) if rooms is None else rooms.farthest.numpy()
 
-    def straight(self) -> Numbers:
-        """(B,) distances to where the linearisations at the samples change class.
-
-        In float64 only where numbers are too large or small for float32.
-        """
-        nothing = torch.zeros(len(self.best), dtype=torch.float64)
-        for precision in (torch.float32, torch.float64):
-            frame = Frame.build(self.problem, nothing, precision=precision)
-            reaches = self.margins.reach(frame)
-            reach = decided(frame, reaches)
-            if np.isfinite(reach).all() and (reach > 0).all():
-                break
-        self.near = self.margins.near(reaches, nothing)
-        return reach
-
-    def within(self, radius: Numbers, rows: Places | slice) -> Numbers:
+    def within(self, radius: Numbers, rows: Places) -> Numbers:
         """Radii of samples ``rows``, none beyond the farthest point of the data's range."""
         return np.minimum(radius, self.farthest[rows])
+
+    def above(self, radius: Numbers) -> Numbers:
+        """Radii (B,), none nearer to what is proved than a frame is worth, or out of range."""
+        return np.minimum(np.maximum(radius, self.best * ABOVE), self.farthest)
+
+    def sketched(self, rows: Places, guess: Numbers, clock: Clock) -> Numbers:
+        """See :func:`boundcert.bounds.first.sketched`."""
+        samples, steep = torch.from_numpy(rows), self.steep[rows]
+        near = self.near.take(samples)
+        found = sketched(self.problem.take(samples), near, guess, steep, clock)
+        self.steep[rows] = steep
+        return found
 
     def run(self, rows: Places, guess: Numbers, precision: torch.dtype, clock: Clock) -> None:
         """Frames for samples ``rows`` from radii ``guess`` (B,) on, until roots meet radii."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from network_factory import linear_network, random_network, relu_mlp, smooth_mlp
 
 from boundcert.attacks import ATTACKS, gradient_guided_points
 from boundcert.attacks.clipped import Clipped
+from boundcert.bounds import sketch
 from boundcert.bounds.frame import Frame
 from boundcert.bounds.methods import About, Limits
 from boundcert.bounds.propagate import Evaluation
@@ -99,11 +101,20 @@ def test_boxes_and_margins_hold(  # type: ignore[no-untyped-def]
 
 
 @settings(max_examples=examples(25), deadline=None)
-@given(make=factories, seed=seeds, weight=weights, scale=inputs, norm=norms)
-def test_no_perturbation_in_the_range_changes_the_class(make, seed, weight, scale, norm) -> None:  # type: ignore[no-untyped-def]
+@given(
+    make=factories,
+    seed=seeds,
+    weight=weights,
+    scale=inputs,
+    norm=norms,
+    many=st.sampled_from([0, sketch.MANY]),
+)
+def test_no_perturbation_in_the_range_changes_the_class(  # type: ignore[no-untyped-def]
+    make, seed, weight, scale, norm, many
+) -> None:
     network, clip = make(seed, weight), box_of(seed, scale)
     x = samples_of(network, seed, clip)
-    with torch.no_grad():
+    with torch.no_grad(), patch.object(sketch, "MANY", many):
         evaluation = Evaluation(network, network.run(x))
         label = evaluation.values[-1].reshape(SAMPLES, -1).argmax(dim=1)
         method = Ladder(network, norm, Limits(), CLIMB, False, About(clip))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 import torch
@@ -18,6 +20,7 @@ from network_factory import (
 )
 
 from boundcert.attacks import ATTACKS, gradient_guided_points
+from boundcert.bounds import sketch
 from boundcert.bounds.backward import Linear
 from boundcert.bounds.excess import Excess
 from boundcert.bounds.frame import Frame
@@ -88,11 +91,18 @@ def test_boxes_and_margins_hold(make, seed, weight, scale, size, norm, ball, mea
 
 
 @settings(max_examples=examples(25), deadline=None)
-@given(make=factories, seed=seeds, weight=weights, scale=inputs, norm=norms)
-def test_no_perturbation_inside_changes_the_class(make, seed, weight, scale, norm) -> None:  # type: ignore[no-untyped-def]
+@given(
+    make=factories,
+    seed=seeds,
+    weight=weights,
+    scale=inputs,
+    norm=norms,
+    many=st.sampled_from([0, sketch.MANY]),
+)
+def test_no_perturbation_inside_changes_the_class(make, seed, weight, scale, norm, many) -> None:  # type: ignore[no-untyped-def]
     network = make(seed, weight)
     x = samples_of(network, seed, scale)
-    with torch.no_grad():
+    with torch.no_grad(), patch.object(sketch, "MANY", many):
         evaluation = Evaluation(network, network.run(x))
         label = evaluation.values[-1].reshape(SAMPLES, -1).argmax(dim=1)
         method = ladder(network, norm)
