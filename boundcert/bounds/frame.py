@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -100,7 +101,7 @@ class Frame:
         frame = cls(
             problem,
             eps,
-            Boxes(lambda k: frame._spread(k, frame.reached(k))),
+            Boxes(),
             [None],
             ball=ball,
             means=means,
@@ -110,6 +111,7 @@ class Frame:
             kept=kept,
             sketch=sketch,
         )
+        frame._make_boxes(lambda frame, k: frame._spread(k, frame.reached(k)))
         frame.boxes[0] = frame._input()
         moves = bool((eps > 0).any())
         for k, node in enumerate(problem.network.nodes[1:], start=1):
@@ -134,6 +136,20 @@ class Frame:
             if ball and k not in frame.sources and not isinstance(node.layer, LINEAR):
                 frame.sources[k] = opaque(frame, k)
         return frame
+
+    def _make_boxes(self, make: Callable[[Frame, int], Box]) -> None:
+        """Let boxes be made when they are asked for, by what does not keep the frame alive.
+
+        A frame that is part of a cycle would take its memory until garbage is collected.
+        """
+        here = weakref.ref(self)
+
+        def made(k: int) -> Box:
+            frame = here()
+            assert frame is not None
+            return make(frame, k)
+
+        self.boxes = Boxes(made)
 
     def _spread_out(self, k: int, relaxation: Relaxation) -> Relaxation:
         """The relaxation of node k with the 2-norm of what it is about."""
@@ -236,7 +252,7 @@ class Frame:
         """
         problem = self.problem
         frame = replace(self, eps=eps, relaxations=[None])
-        frame.boxes = Boxes(lambda k: frame._moved_to(k, self, ahead))
+        frame._make_boxes(lambda frame, k: frame._moved_to(k, self, ahead))
         for k, node in enumerate(problem.network.nodes[1:], start=1):
             assert node.layer is not None
             relaxation, linear = self.relaxations[k], isinstance(node.layer, LINEAR)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from unittest.mock import patch
 
 import numpy as np
@@ -88,6 +90,24 @@ def test_boxes_and_margins_hold(make, seed, weight, scale, size, norm, ball, mea
     for frame, part in zip(frames, (ALL, ALL, SOME)):
         points = ball_points(network, x[part], label[part], norm, frame.eps, seed)
         assert_holds(frame, label[part], points)
+
+
+def test_frames_are_gone_when_nobody_needs_them() -> None:
+    """Without waiting for the garbage collector: they are most of what a search keeps."""
+    network = random_network(1)
+    x = samples_of(network, 1, 1.0)
+    eps = torch.full((SAMPLES,), 0.1, dtype=torch.float64)
+    with torch.no_grad():
+        frame = Frame.build(problem_of(network, Norm.L2, x), eps, ball=True)
+        part = frame.tightened(eps * 0.5).take(SOME)
+        assert part.boxes[1].low.shape[0] == len(SOME)
+    kept = [weakref.ref(frame), weakref.ref(part)]
+    gc.disable()
+    try:
+        del frame, part
+        assert [one() for one in kept] == [None, None]
+    finally:
+        gc.enable()
 
 
 @settings(max_examples=examples(25), deadline=None)
