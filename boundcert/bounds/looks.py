@@ -62,8 +62,9 @@ def frame_root(
     The root is sought in log s, by secants between the nearest looks on either side (Illinois'
     rule), or along ``steep`` where all looks are on one side: what the last frame found, and what
     is found here is left there in place. Boxes that ``ahead`` estimates prove nothing; rows over
-    them are of the precision ``rough``. With ``within`` looks go on until what they prove lies
-    within that share of the root.
+    them are of the precision ``rough``. Looks end at gaps of ``look``,
+    or with ``within`` when what they prove lies within that share of the root. All margins given
+    count for what is proved, also those that later looks leave out; see :meth:`Margins.near`.
     """
     eps = frame.eps.numpy()
     base = frame if ahead is None else replace(frame, precision=rough)

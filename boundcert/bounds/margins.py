@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 #: Margins that reach so many times as far as the smallest of a sample hardly decide.
-FAR = 3.0
+BEYOND = 3.0
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,12 @@ class Margins:
     def near(self, reaches: torch.Tensor, eps: torch.Tensor) -> Margins:
         """Those that may decide elsewhere, where at radii eps (B,) they reach so far.
 
-        Those left out reach beyond ε, and so they do in smaller balls. At larger radii they are
-        left out by experience: bounds there only guide.
+        Those left out reach beyond ε: a bound that holds for every s ≤ ε is positive up to ε, so
+        they stay positive in all smaller balls. At larger radii they are left out by experience:
+        bounds there only guide.
         """
         least = reaches.amin(dim=1)
-        far = reaches > torch.where(least > eps, least * FAR, eps)[:, None]
+        far = reaches > torch.where(least > eps, least * BEYOND, eps)[:, None]
         return self._of(self.owner, ~far[self._place], self.samples)
 
     def _of(self, owner: torch.Tensor, keep: torch.Tensor, samples: int) -> Margins:

@@ -29,7 +29,7 @@ class Sketch:
 
     A few ends, drawn at random, are carried back for every sample. All others are taken to be as
     far from their values at the sample as these are in the mean, in slope and rest. Nothing of that
-    is proved: it says where frames go, to within some hundredths mostly, for few rows.
+    is proved: it says where frames go, to within a tenth mostly, for few rows.
     """
 
     def __init__(self) -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from unittest.mock import patch
 
 import torch
 
+from boundcert.bounds import sketch
 from boundcert.bounds.backward import Linear
 from boundcert.bounds.excess import Excess
 from boundcert.bounds.frame import Frame
 from boundcert.bounds.margins import Margins
+from boundcert.bounds.methods import Bounds
 from boundcert.bounds.prefix import prefix
 from boundcert.bounds.primitives import primitives
 from boundcert.bounds.problem import Problem
-from boundcert.bounds.relax import DUAL, OPTIMIZE, RELAX
+from boundcert.bounds.propagate import Evaluation
+from boundcert.bounds.relax import DUAL, OPTIMIZE, RELAX, Ladder
 from boundcert.clip import Clip
 from boundcert.layers.arithmetic import Arithmetic
 from boundcert.layers.base import Layer, numel
@@ -40,6 +44,16 @@ def problem_of(
 def classes(network: Network, x: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
         return network.logits(x).argmax(dim=1)
+
+
+def radii_of(
+    method: Ladder, network: Network, x: torch.Tensor, many: int
+) -> tuple[torch.Tensor, Bounds, Bounds]:
+    """Classes of samples, and what a method and its walk say; with sketches from ``many`` rows."""
+    with torch.no_grad(), patch.object(sketch, "MANY", many):
+        evaluation = Evaluation(network, network.run(x))
+        label = evaluation.values[-1].reshape(len(x), -1).argmax(dim=1)
+        return label, method(evaluation, label), method.walk(evaluation, label)
 
 
 def margins_of(frame: Frame, label: torch.Tensor) -> Linear:

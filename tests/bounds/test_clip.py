@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
-from bounds.frame_checks import CLIMB, assert_holds, classes, margins_of, problem_of
+from bounds.frame_checks import CLIMB, assert_holds, classes, margins_of, problem_of, radii_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from network_factory import linear_network, random_network, relu_mlp, smooth_mlp
@@ -114,11 +113,8 @@ def test_no_perturbation_in_the_range_changes_the_class(  # type: ignore[no-unty
 ) -> None:
     network, clip = make(seed, weight), box_of(seed, scale)
     x = samples_of(network, seed, clip)
-    with torch.no_grad(), patch.object(sketch, "MANY", many):
-        evaluation = Evaluation(network, network.run(x))
-        label = evaluation.values[-1].reshape(SAMPLES, -1).argmax(dim=1)
-        method = Ladder(network, norm, Limits(), CLIMB, False, About(clip))
-        bounds, walked = method(evaluation, label), method.walk(evaluation, label)
+    method = Ladder(network, norm, Limits(), CLIMB, False, About(clip))
+    label, bounds, walked = radii_of(method, network, x, many)
     farthest = Region.of(norm, x, clip).within(torch.full((SAMPLES,), torch.inf))
     assert bool((bounds.radius >= walked.radius).all())
     assert bool((bounds.radius <= torch.maximum(farthest, walked.radius)).all())

@@ -10,7 +10,7 @@ from network_factory import relu_mlp
 
 from boundcert.bounds.frame import Frame
 from boundcert.bounds.looks import STEEP, frame_root
-from boundcert.bounds.margins import FAR, Margins
+from boundcert.bounds.margins import BEYOND, Margins
 from boundcert.bounds.problem import Problem
 from boundcert.norms import Norm
 
@@ -67,12 +67,12 @@ def test_where_nothing_is_known_nothing_is_left_out() -> None:
 
 def test_the_rivals_that_may_win_elsewhere_are_kept() -> None:
     _, margins = case(0)
-    reaches = torch.full((SAMPLES, 29), 2 * FAR, dtype=torch.float64)
-    reaches[:, 3], reaches[:, 4] = 1.0, 0.9 * FAR
+    reaches = torch.full((SAMPLES, 29), 2 * BEYOND, dtype=torch.float64)
+    reaches[:, 3], reaches[:, 4] = 1.0, 0.9 * BEYOND
     near = margins.near(reaches, torch.full((SAMPLES,), 0.5, dtype=torch.float64))
     assert len(near.owner) == 2 * SAMPLES
     # where ε is beyond what the smallest reaches, so may all be that do not reach as far
-    near = margins.near(reaches, torch.full((SAMPLES,), 3 * FAR, dtype=torch.float64))
+    near = margins.near(reaches, torch.full((SAMPLES,), 3 * BEYOND, dtype=torch.float64))
     assert len(near.owner) == len(margins.owner)
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import gc
 import weakref
-from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
-from bounds.frame_checks import CLIMB, assert_holds, classes, margins_of, problem_of
+from bounds.frame_checks import CLIMB, assert_holds, classes, margins_of, problem_of, radii_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from network_factory import (
@@ -122,11 +121,8 @@ def test_frames_are_gone_when_nobody_needs_them() -> None:
 def test_no_perturbation_inside_changes_the_class(make, seed, weight, scale, norm, many) -> None:  # type: ignore[no-untyped-def]
     network = make(seed, weight)
     x = samples_of(network, seed, scale)
-    with torch.no_grad(), patch.object(sketch, "MANY", many):
-        evaluation = Evaluation(network, network.run(x))
-        label = evaluation.values[-1].reshape(SAMPLES, -1).argmax(dim=1)
-        method = ladder(network, norm)
-        bounds, walked = method(evaluation, label), method.walk(evaluation, label)
+    method = ladder(network, norm)
+    label, bounds, walked = radii_of(method, network, x, many)
     assert bool(torch.isfinite(bounds.radius).all())
     assert bool((bounds.radius >= walked.radius).all())
     higher = zip(bounds.rungs, bounds.radius, walked.radius)
