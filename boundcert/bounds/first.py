@@ -24,8 +24,8 @@ FIRST, FIRST_LINF = (0.2, 0.15), (0.5, 0.2)
 TOGETHER = 0.35
 #: No more is made of a known radius that is a smaller share than this.
 FAINT = 1e-6
-#: The gap at which looks at a sketch end, and the most that it moves a guess, as a factor.
-ROUGHLY, MOVES = 0.5, 10.0
+#: The step at which looks at a sketch end, and the most that it moves a guess, as a factor.
+ROUGHLY, MOVES = 0.25, 10.0
 
 
 def straight(problem: Problem, margins: Margins) -> tuple[Numbers, Margins]:

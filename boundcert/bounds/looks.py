@@ -13,15 +13,15 @@ from boundcert.bounds.enclosure import Numbers
 from boundcert.bounds.frame import Ahead, Frame
 from boundcert.bounds.margins import Margins
 
-#: Looks end when the gap (see :func:`_gap`) is this close to 0, if nothing else is said, or within
-#: a share of log s/ε.
-LOOK, SHARE = 4e-3, 0.35
-#: How the gap falls with log s where nothing is known, and at most.
-STEEP, STEEP_TUNED, STEEPEST = 2.0, 6.0, 50.0
+#: Looks end when the next would go no further in log s than this, if nothing else is said, or than
+#: a share of log s/ε, of which less is taken where that is less than the last number.
+LOOK, SHARE, NEARBY = 1e-3, 0.3, 0.03
+#: How the gap (see :func:`_gap`) falls with log s where nothing is known, and at most.
+STEEP, STEEPEST = 2.0, 200.0
 #: Most looks at the margins of one frame; they end when no more than a share of samples is left.
 MOST_LOOKS, FEW = 5, 0.2
-#: Gaps count for no more than this where the root is enclosed: far out they say little.
-FAR = 1.0
+#: Gaps of up to about this are straight in log s, and count for no more where the root is enclosed.
+FAR = 8.0
 #: Ratios of reaches and radii count for no less and no more.
 LOWEST, HIGHEST = -1e6, 1e217
 #: A look goes at most this factor further than the last, and back; it is no use to look below the
@@ -62,7 +62,7 @@ def frame_root(
     The root is sought in log s, by secants between the nearest looks on either side (Illinois'
     rule), or along ``steep`` where all looks are on one side: what the last frame found, and what
     is found here is left there in place. Boxes that ``ahead`` estimates prove nothing; rows over
-    them are of the precision ``rough``. Looks end at gaps of ``look``,
+    them are of the precision ``rough``. Looks end at steps of ``look``,
     or with ``within`` when what they prove lies within that share of the root. All margins given
     count for what is proved, also those that later looks leave out; see :meth:`Margins.near`.
     """
@@ -89,7 +89,8 @@ def frame_root(
         if ahead is None or turn == 0:
             inside = np.minimum(at, reached)
             proved = np.where(open_ & (at <= eps) & (inside > proved), inside, proved)
-        gap = _gap(reached / at)
+        apart = _apart(reached / at)
+        gap = _gap(apart)
         slope = (before_gap - gap) / (here - before)
         steep[:] = np.where(open_ & np.isfinite(slope), slope.clip(1.0, STEEPEST), steep)
         up = gap >= 0
@@ -101,7 +102,7 @@ def frame_root(
         high, fall = np.where(up, high, here), np.where(up, fall, np.maximum(gap, -FAR))
         part = rise / (rise - fall)
         part = np.where(np.isnan(part), 0.5, part).clip(INSIDE, 1 - INSIDE)
-        stride = (gap / steep).clip(-math.log(RETREAT), math.log(STRIDE))
+        stride = _stride(apart, steep)
         enclosed = np.isfinite(low) & np.isfinite(high)
         further = np.where(enclosed, low + part * (high - low), here + stride)
         # so near the root that a step along the slope is better than where it is enclosed
@@ -112,7 +113,9 @@ def frame_root(
         # a sample that is done keeps its root, whoever else is looked at
         root = np.where(open_, further, root)
         if within is None:
-            done = np.abs(gap) <= np.maximum(share * np.abs(here - centre), look)
+            away = np.abs(here - centre)
+            near = share * away * np.minimum(1.0, away / NEARBY)
+            done = np.abs(gap) / steep <= np.maximum(near, look)
         else:
             done = proved >= np.exp(root) * (1 - within)
             further = further - BELOW * within
@@ -129,10 +132,22 @@ def decided(frame: Frame, reaches: torch.Tensor) -> Numbers:
     return frame.problem.region.within(reaches.amin(dim=1)).numpy()
 
 
-def _gap(ratio: Numbers) -> Numbers:
-    """log ρ of ρ = reach(s)/s ≥ 1, and −log(2 − ρ) below, which goes on as smoothly to −∞.
+def _apart(ratio: Numbers) -> Numbers:
+    """ρ − 1 of ρ = reach(s)/s; nan, of no bound, is far below."""
+    return np.minimum(np.where(ratio > LOWEST, ratio, LOWEST), HIGHEST) - 1.0
 
-    Far from the root either way ρ is a power of s, or so; nan, of no bound, is far below.
+
+def _gap(apart: Numbers) -> Numbers:
+    """ρ − 1, which is nearly straight in log s about the root, by its logarithm far from there."""
+    return FAR * np.arcsinh(apart / FAR)
+
+
+def _stride(apart: Numbers, steep: Numbers) -> Numbers:
+    """How far in log s to the root, by how ``steep`` the gap falls there.
+
+    Where ρ is a power of s, the logarithm of ρ tells; of both the smaller is taken.
     """
-    ratio = np.minimum(np.where(ratio > LOWEST, ratio, LOWEST), HIGHEST)
-    return np.log(np.maximum(ratio, 1.0)) - np.log(2 - np.minimum(ratio, 1.0))
+    straight = np.abs(_gap(apart)) / steep
+    power = np.log1p(np.abs(apart)) / np.minimum(steep, STEEP)
+    stride = np.copysign(np.minimum(straight, power), apart)
+    return stride.clip(-math.log(RETREAT), math.log(STRIDE))

@@ -14,7 +14,7 @@ from boundcert.bounds.excess import windowed
 from boundcert.bounds.first import guessed, sketched, straight
 from boundcert.bounds.frame import Frame
 from boundcert.bounds.kept import Kept
-from boundcert.bounds.looks import STEEP, STEEP_TUNED, STEEPEST, decided, frame_root
+from boundcert.bounds.looks import STEEP, decided, frame_root
 from boundcert.bounds.margins import Margins
 from boundcert.bounds.problem import Problem
 from boundcert.bounds.trend import Trend
@@ -62,6 +62,9 @@ BACK, NEARER = 1 / 3, 0.99
 #: With so many frames of ascent in mind the time left is shared out; a step of the ascent takes so
 #: many times a plain frame; fewer steps are not worth it.
 TUNED_FRAMES, STEP_COST, LEAST_STEPS = 1.5, 1.6, 2
+#: How log R/ε falls with log ε from one frame of an ascent to the next: where nothing is known, and
+#: at most.
+STEEP_TUNED, STEEPEST_TUNED = 6.0, 50.0
 #: Plain frames whose time an ascent leaves, to finish what it has begun.
 RESERVE = 1.5
 
@@ -277,7 +280,7 @@ class _Search:
         """
         log = np.log(reached / eps)
         slope = (self.last[1][rows] - log) / np.log(eps / self.last[0][rows])
-        steep = np.where(np.isfinite(slope), slope.clip(1.0, STEEPEST), self.steep[rows])
+        steep = np.where(np.isfinite(slope), slope.clip(1.0, STEEPEST_TUNED), self.steep[rows])
         for kept, new in zip((self.steep, *self.last), (steep, eps, log)):
             kept[rows] = new
         return eps * np.exp(log / steep)
