@@ -13,9 +13,10 @@ from boundcert.bounds.enclosure import Numbers
 from boundcert.bounds.frame import Ahead, Frame
 from boundcert.bounds.margins import Margins
 
-#: Looks end when the next would go no further in log s than this, if nothing else is said, or than
-#: a share of log s/ε, of which less is taken where that is less than the last number.
-LOOK, SHARE, NEARBY = 1e-3, 0.3, 0.03
+#: Looks end when the next would go no further in log s than this, if nothing else is said; or than
+#: so many times the square of log s/ε, but no further than the last: the less far from the frame's
+#: radius, the better its root is worth knowing.
+LOOK, SQUARE, FURTHEST = 1e-3, 10.0, 0.015
 #: How the gap (see :func:`_gap`) falls with log s where nothing is known, and at most.
 STEEP, STEEPEST = 2.0, 200.0
 #: Most looks at the margins of one frame; they end when no more than a share of samples is left.
@@ -76,7 +77,7 @@ def frame_root(
     open_ = np.ones_like(eps, dtype=np.bool_)
     unknown = open_.copy()
     # without forms all boxes ahead are as a frame there would find them
-    share = SHARE if frame.forms else 0.0
+    square = SQUARE if frame.forms else 0.0
     few = FEW * len(eps) if within is None else 0
     for turn in range(MOST_LOOKS):
         at = eps if turn == 0 else np.exp(here)
@@ -113,9 +114,8 @@ def frame_root(
         # a sample that is done keeps its root, whoever else is looked at
         root = np.where(open_, further, root)
         if within is None:
-            away = np.abs(here - centre)
-            near = share * away * np.minimum(1.0, away / NEARBY)
-            done = np.abs(gap) / steep <= np.maximum(near, look)
+            enough = np.minimum(square * (here - centre) ** 2, FURTHEST)
+            done = np.abs(gap) / steep <= np.maximum(enough, look)
         else:
             done = proved >= np.exp(root) * (1 - within)
             further = further - BELOW * within
