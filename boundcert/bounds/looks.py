@@ -14,8 +14,8 @@ from boundcert.bounds.frame import Ahead, Frame
 from boundcert.bounds.margins import Margins
 
 #: Looks end when the next would go no further in log s than this, if nothing else is said; or than
-#: so many times the square of log s/ε, but no further than the last: the less far from the frame's
-#: radius, the better its root is worth knowing.
+#: so many times the square of log s/ε, but no further than the last: the nearer to the frame's
+#: radius a root is, the more exactly it is the one sought.
 LOOK, SQUARE, FURTHEST = 1e-3, 10.0, 0.015
 #: How the gap (see :func:`_gap`) falls with log s where nothing is known, and at most.
 STEEP, STEEPEST = 2.0, 200.0
