@@ -5,7 +5,7 @@
         [--widths 128 256 512 1024] [--depths 2 4 8 16 32]
 
 Networks of other widths and depths than 256 and 4 get ``--each`` samples. The fastest of
-``--repeat`` runs counts. ``relax`` takes a thousand times as long as ``walk``: give it fewer.
+``--repeat`` runs counts. ``relax`` takes hundreds of times as long as ``walk``: give it fewer.
 """
 
 from __future__ import annotations
