@@ -24,6 +24,7 @@ from boundcert.layers.diagonal import Diagonal
 from boundcert.layers.registry import LINEAR
 from boundcert.layers.relaxation import NUDGE, Box, largest
 from boundcert.network.graph import Network, Node
+from boundcert.network.substitutes import Substitute
 from boundcert.norms import Norm, flat
 
 #: Which network radii are about, the usual first: the one that a runtime evaluates in the model's
@@ -67,6 +68,15 @@ class Errors:
 
 
 @dataclass(frozen=True)
+class Placed:
+    """A substitute for the value of a node: the position of its root, and that value's shape."""
+
+    substitute: Substitute
+    root: int | None
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Rounded:
     """A layer that a runtime computes of the values at ``operands``, then maxima over windows.
 
@@ -75,15 +85,28 @@ class Rounded:
     Attributes
     ----------
     fusion : its values ahead are positions where ``operands`` are.
+    instead : what may be put in place of its value; by the triangle inequality the differences add
+        up.
     """
 
     layer: Layer
     operands: tuple[int, ...]
     fusion: Fusion
     pool: Layer | None = None
+    instead: tuple[Placed, ...] = ()
 
     def error(self, arithmetic: Arithmetic, boxes: ByNode) -> torch.Tensor | None:
-        """See :meth:`Layer.runtime_error`; ``boxes`` are those of all nodes so far.
+        """(B, *shape) what a runtime's value may be off by; ``boxes`` are those of nodes so far."""
+        error = self._own(arithmetic, boxes)
+        for one in self.instead:
+            box = None if one.root is None else boxes[one.root]
+            more = one.substitute.difference(arithmetic, box).nan_to_num(torch.inf, torch.inf)
+            more = more.expand(len(boxes[self.operands[0]].low), *one.shape)
+            error = more if error is None else (error + more) * (1 + 2 * UNIT)
+        return error
+
+    def _own(self, arithmetic: Arithmetic, boxes: ByNode) -> torch.Tensor | None:
+        """See :meth:`Layer.runtime_error`.
 
         A product of coefficients that is smaller than tiny may be lost, at each of F roundings:
         one of n² that n terms may be fused to, and it acts on a value ahead of the node.
@@ -180,6 +203,18 @@ def fusions(network: Network) -> list[Fusion]:
     ]
 
 
+def placed(network: Network) -> list[tuple[Placed, ...]]:
+    """For each node what may be put in place of its value."""
+    nodes = network.nodes
+    where = {node.tensor: k for k, node in enumerate(nodes) if node.tensor}
+    found: list[tuple[Placed, ...]] = [()] * len(nodes)
+    for substitute in network.substitutes:
+        k = where[substitute.tensor]
+        root = None if substitute.root is None else where[substitute.root]
+        found[k] += (Placed(substitute, root, nodes[k].shape),)
+    return found
+
+
 def _terms(node: Node) -> int:
     """What one entry of an affine node's value sums."""
     if isinstance(node.layer, Affine):
@@ -210,9 +245,11 @@ def errors_over(
         copies = numel(network.input_shape) if norm is Norm.LINF else 1
         moves[Norm.L2] = {0: Deviation(radius * (copies**0.5 * (1 + 4 * UNIT)))}
     boxes, errors, fused = [_about(evaluation, moves, 0)], {}, fusions(network)
+    instead = placed(network)
     for k, node in enumerate(network.nodes[1:], start=1):
         layer = evaluation.layer(k)
-        error = Rounded(layer, node.inputs, fused[k]).error(arithmetic, boxes)
+        rounded = Rounded(layer, node.inputs, fused[k], instead=instead[k])
+        error = rounded.error(arithmetic, boxes)
         if error is not None:
             errors[k] = error
         for which, moved in moves.items():

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from boundcert.bounds.deployed import Fusion, Rounded, fusions
+from boundcert.bounds.deployed import Fusion, Rounded, fusions, placed
 from boundcert.layers.activation import Elementwise
 from boundcert.layers.base import Layer
 from boundcert.layers.conv import Conv
@@ -54,7 +54,7 @@ def primitives(network: Network, pool_first: bool = True) -> Primitive:
         k: i for k in range(1, len(network.nodes)) if (i := _absorbs(network, k, pool_first)) > 0
     }
     builder = _Builder(network.nodes[0])
-    origin, rounded, fused = [0], {}, fusions(network)
+    origin, rounded, fused, instead = [0], {}, fusions(network), placed(network)
     biases = {i: network.nodes[k].layer for k, i in absorbed.items()}
     for k, node in enumerate(network.nodes[1:], start=1):
         if k in absorbed.values():
@@ -67,7 +67,11 @@ def primitives(network: Network, pool_first: bool = True) -> Primitive:
         origin.append(builder.place(before, *operands))
         fusion = fused[absorbed.get(k, k)]
         fusion = _placed(fusion, origin, biases)
-        rounded[origin[-1]] = _rounded(node, before, builder.nodes[-1], operands, fusion)
+        here = tuple(
+            replace(p, root=None if p.root is None else origin[p.root]) for p in instead[k]
+        )
+        one = _rounded(node, before, builder.nodes[-1], operands, fusion)
+        rounded[origin[-1]] = replace(one, instead=here)
     return Primitive(replace(network, nodes=tuple(builder.nodes)), tuple(origin), rounded)
 
 
@@ -151,6 +155,8 @@ def _absorbs(network: Network, k: int, pool_first: bool) -> int:
     operand = node.inputs[0]
     if sum(n.inputs.count(operand) for n in network.nodes) != 1:
         return 0
+    if any(network.nodes[operand].tensor in (s.tensor, s.root) for s in network.substitutes):
+        return 0  # its own value matters to what a runtime may do
     before, layer = network.nodes[operand].layer, node.layer
     pools = pool_first and isinstance(layer, MaxPool)
     pools = pools and isinstance(before, Elementwise) and before.rises

@@ -12,6 +12,7 @@ from boundcert.errors import RefusedInput
 from boundcert.layers.base import Layer, numel
 from boundcert.layers.diagonal import diagonal
 from boundcert.layers.structure import Reshape
+from boundcert.network.substitutes import Substitute
 
 #: How logits decide: the greatest or the least wins, or one output's sign.
 DECISIONS = ("max", "min", "sign")
@@ -82,11 +83,13 @@ class Network:
     """A classifier from data to logits.
 
     ``nodes[0]`` is the input and ``nodes[-1]`` the logits, a (1, C) value per sample. All
-    arithmetic is float64 unless :meth:`to` says otherwise.
+    arithmetic is float64 unless :meth:`to` says otherwise. ``substitutes`` say what a runtime may
+    compute otherwise than written.
     """
 
     nodes: tuple[Node, ...]
     source: Source
+    substitutes: tuple[Substitute, ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -178,7 +181,8 @@ def put_in_front(network: Network, preprocess: Preprocess) -> Network:
     # it too carries the input's name: its value is what the model itself is fed
     scaled = Node("normalise", "Normalise", layer, (0,), shape, network.nodes[0].tensor)
     rest = tuple(replace(n, inputs=tuple(i + 1 for i in n.inputs)) for n in network.nodes[1:])
-    return Network((first, scaled, *rest), replace(network.source, preprocess=preprocess))
+    source = replace(network.source, preprocess=preprocess)
+    return replace(network, nodes=(first, scaled, *rest), source=source)
 
 
 def append(nodes: Sequence[Node], decision: str) -> tuple[Node, ...]:
