@@ -37,12 +37,12 @@ def main() -> None:
 
     runtime = Runtime(network.source, network.input_shape)
     data = rows.numpy().astype(np.float32)
-    runtime.logits(data[:100])
+    runtime.answers(data[:100])
     walks, runs = [], []
     lower = np.zeros(0)
     for _ in range(options.repeat):
         start = time.perf_counter()
-        runtime.logits(data)
+        runtime.answers(data)
         runs.append(time.perf_counter() - start)
         start = time.perf_counter()
         parts = [ready(rows[a:b])[0] for a, b in chunks(network, len(rows))]

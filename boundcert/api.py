@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from boundcert.agreement import agreed, runtime_of
 from boundcert.attacks import AttackResult
 from boundcert.attacks import attack as run_attacks
 from boundcert.bounds.deployed import SEMANTICS
@@ -29,7 +30,7 @@ class Radii:
     lower : (N,) radii in the units of the data. Certified if ``certified``: no perturbation of
         smaller norm changes the class of the network that ``semantics`` names. 0: nothing is
         proved.
-    predicted : (N,) int64, the class each radius keeps.
+    predicted : (N,) int64, the class that onnxruntime gives, which each radius keeps.
     kappa : (N, stages) how far the value in front of each stage may be moved without changing
         the class; column 0 is the input, the last the distance at the affine head.
     stages : the blocks of layers behind those values.
@@ -93,7 +94,11 @@ def certify(
     box = Clip.of(clip)
     bounder = Prepared(network, norm, method, device, limits, box, semantics)
     rows = _samples(network, x, box)
-    parts = [bounder(rows[a:b], progress) for a, b in chunks(network, len(rows))]
+    runtime = runtime_of(network)
+    parts = [
+        agreed(bounder(rows[a:b], progress), runtime, rows[a:b])
+        for a, b in chunks(network, len(rows))
+    ]
     width = len(bounder.stages)
     return Radii(
         np.concatenate([p.lower for p in parts]) if parts else np.zeros(0),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from boundcert.agreement import agreed
 from boundcert.attacks import attack as run_attacks
 from boundcert.attacks.registry import get_attack
 from boundcert.bounds.deployed import SEMANTICS
@@ -86,9 +87,9 @@ class Bracketer:
     def __call__(self, rows: torch.Tensor, places: Sequence[int]) -> list[Bracket]:
         """Brackets of one chunk of float64 samples (B, *input_shape) at ``places`` in the data."""
         chunk = self._lower(rows)
-        lower, label = chunk.lower, chunk.predicted
-        seen = self.runtime.classify(rows.numpy().astype(np.float32))
-        lower = np.where(seen == label, lower, np.minimum(lower, 0.0))
+        label = chunk.predicted
+        chunk = agreed(chunk, self.runtime, rows)
+        lower, seen = chunk.lower, chunk.predicted
         upper, names, points = self._upper(rows, label)
         result, violation = [], None
         for k, place in enumerate(places):

@@ -11,6 +11,7 @@ import torch
 from boundcert.bounds.deployed import SEMANTICS, check_semantics, widened_clip, within_type
 from boundcert.bounds.methods import About, Bounder, Limits, Stage, method
 from boundcert.bounds.propagate import Evaluation
+from boundcert.bounds.saturation import Unsaturated
 from boundcert.clip import Clip
 from boundcert.errors import UsageError
 from boundcert.layers.base import numel
@@ -53,9 +54,12 @@ class Prepared:
         with torch.no_grad():
             self.arithmetic = arithmetic_of(network.source) if deployed else None
             about = About(widened_clip(clip, self.arithmetic), self.arithmetic)
-            self.bounder: Bounder = entry.prepare(
-                self.network, self.norm, limits or Limits(), about
-            )
+            asked = (self.network, self.norm)
+            self.bounder: Bounder = entry.prepare(*asked, limits or Limits(), about)
+            saturates = deployed and entry.certified and network.source.head == "Sigmoid"
+            self.unsaturated: Unsaturated | None = None
+            if saturates and network.source.decision != "sign":
+                self.unsaturated = Unsaturated(*asked, entry, limits or Limits(), about)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -68,10 +72,14 @@ class Prepared:
         x = rows.to(self.device)
         values = self.network.run(x)
         label = values[-1].reshape(len(rows), -1).argmax(dim=1)
-        bounds = self.bounder(Evaluation(self.network, values), label)
+        evaluation = Evaluation(self.network, values)
+        bounds = self.bounder(evaluation, label)
         if progress is not None:
             progress(len(rows))
         radius, kappa = bounds.radius, bounds.kappa
+        if self.unsaturated is not None:
+            radius = torch.minimum(radius, self.unsaturated(evaluation, label))
+            kappa = torch.cat((torch.minimum(kappa[:, :1], radius[:, None]), kappa[:, 1:]), dim=1)
         if self.arithmetic is not None and self.certified:
             about = (x, self.norm, self.arithmetic)
             first = kappa[:, 0]

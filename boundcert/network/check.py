@@ -11,6 +11,7 @@ import torch
 from boundcert.errors import RefusedInput
 from boundcert.layers.base import UNIT, Site
 from boundcert.layers.lrn import LRN
+from boundcert.network.answers import as_read, check_answers
 from boundcert.network.graph import Network, Node, Source
 from boundcert.network.passes.shapes import pin_fixed_batch
 from boundcert.network.precision import arithmetic_of
@@ -52,11 +53,11 @@ def check_against_runtime(network: Network, x: np.ndarray | None = None) -> None
         Names the first node that differs, with its operator, shape and the size of the gap, or
         the first node that is finite on none of the samples.
     """
-    source = network.source
     rows = probes(network) if x is None else np.asarray(x, dtype=np.float32)
+    source = as_read(network.source)
     if source.batch is not None and source.batch > 1:
-        source = _one_sample(source)
-        _check_batch(network.source, source, network.input_shape, rows)
+        fixed, source = source, _one_sample(source)
+        _check_batch(fixed, source, network.input_shape, rows)
     names = [n.tensor for n in network.nodes if n.tensor]
     runtime = Runtime(source, network.input_shape)
     runtime.session = session(with_outputs(source.model, names), source.path)
@@ -67,6 +68,7 @@ def check_against_runtime(network: Network, x: np.ndarray | None = None) -> None
             values = runtime.prepare(row[None])
         comparison.take(values, dict(zip(present, runtime.outputs(values, present))))
     comparison.conclude(present)
+    check_answers(network, source, rows)
 
 
 class _Comparison:
@@ -169,8 +171,8 @@ def _check_batch(fixed: Source, single: Source, shape: tuple[int, ...], rows: np
     assert fixed.batch is not None
     order = np.arange(max(fixed.batch, len(rows))) % len(rows)
     with np.errstate(over="ignore", invalid="ignore"):
-        together = Runtime(fixed, shape).logits(rows[order])
-        alone = Runtime(single, shape).logits(rows)[order]
+        together = Runtime(fixed, shape).answers(rows[order])
+        alone = Runtime(single, shape).answers(rows)[order]
     unit = arithmetic_of(fixed).unit
     allowed = max(1e-3, 64 * unit) * np.abs(alone).max(axis=1, keepdims=True) + 1e-5
     both = np.isfinite(together) & np.isfinite(alone)

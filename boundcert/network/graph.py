@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -59,12 +60,21 @@ class Source:
     Attributes
     ----------
     path, sha256 : the file as given (or a description) and the hash of its bytes.
-    model : serialised model whose only output is the logits tensor.
+    model : serialised model as it was read, whose only output is the logits tensor.
     input, output : names of its input and of the logits tensor.
     dtype : NumPy name of the input's type.
     batch : fixed batch size of the model, or None if it is free.
     decision : one of :data:`DECISIONS`.
     preprocess : normalisation in front of the model, if any.
+    file : the bytes of the file, which is what a runtime is asked about; b"" where there is none
+        (then it is asked about ``model``).
+    beside : the file's path where weights lie beside it, else None.
+    answer : name of the file's own output.
+    head : what it does to the logits, as far as it matters: see :mod:`boundcert.network.heads`.
+    pick : "ArgMax", "ArgMin" or "Hardmax" where that output says which entry wins, else "".
+    threshold : a single output is of class 1 above it.
+    alone : why nothing is said of samples that go through the model together with others; "" where
+        they do not see each other.
     """
 
     path: str
@@ -76,6 +86,13 @@ class Source:
     batch: int | None = None
     decision: str = "max"
     preprocess: Preprocess | None = None
+    file: bytes = field(default=b"", repr=False)
+    beside: Path | None = None
+    answer: str = ""
+    head: str = ""
+    pick: str = ""
+    threshold: float = 0.0
+    alone: str = ""
 
 
 @dataclass(frozen=True)
@@ -185,20 +202,26 @@ def put_in_front(network: Network, preprocess: Preprocess) -> Network:
     return replace(network, nodes=(first, scaled, *rest), source=source)
 
 
-def append(nodes: Sequence[Node], decision: str) -> tuple[Node, ...]:
-    """Flatten the logits to (1, C), the winner the greatest: negate or pair them if need be."""
+def append(
+    nodes: Sequence[Node], decision: str, behind: str = "", threshold: float = 0.0
+) -> tuple[Node, ...]:
+    """Flatten the logits to (1, C), the winner the greatest: negate or pair them if need be.
+
+    ``behind`` names a copy of them, whose errors are those of what the model does to its logits;
+    "" for none. A single logit, of decision "sign", is of class 1 above the threshold.
+    """
     last = nodes[-1]
     count = numel(last.shape)
     out = list(nodes)
 
-    def add(name: str, op: str, shape: tuple[int, ...], make: Callable[[], Layer]) -> None:
-        out.append(Node(name, op, make(), (len(out) - 1,), shape))
+    def add(name: str, op: str, shape: tuple[int, ...], layer: Layer, tensor: str = "") -> None:
+        out.append(Node(name, op, layer, (len(out) - 1,), shape, tensor))
 
-    if last.shape != (1, count):
-        add("logits", "Reshape", (1, count), lambda: Reshape(last.shape, (1, count)))
+    if last.shape != (1, count) or behind:
+        add("logits", "Reshape", (1, count), Reshape(last.shape, (1, count)), behind)
     if decision == "min":
-        add("least_wins", "Neg", (1, count), lambda: diagonal((1, count), (1, count), -1.0, 0.0))
+        add("least_wins", "Neg", (1, count), diagonal((1, count), (1, count), -1.0, 0.0))
     if decision == "sign":
-        pair = np.array([0.0, 1.0])
-        add("sign", "Pair", (1, 2), lambda: diagonal((1, 1), (1, 2), pair, 0.0))
+        pair, shift = np.array([0.0, 1.0]), np.array([0.0, -threshold])
+        add("sign", "Pair", (1, 2), diagonal((1, 1), (1, 2), pair, shift))
     return tuple(out)

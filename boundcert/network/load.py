@@ -33,6 +33,7 @@ def load_onnx(
     output: str | None = None,
     input_shape: Sequence[int] | None = None,
     decision: str | None = None,
+    threshold: float | None = None,
     check: bool = True,
 ) -> Network:
     """Read an ONNX classifier and compare it with onnxruntime.
@@ -46,6 +47,8 @@ def load_onnx(
     input, output : names, where the model has several.
     input_shape : one sample's full input shape, where the model leaves axes free.
     decision : ``"max"`` (default) or ``"min"``: which output wins.
+    threshold : a model's single output is of class 1 above it; by default 0.5 behind a sigmoid,
+        else 0.
     check : compare with onnxruntime on random inputs of several scales.
 
     Returns
@@ -66,6 +69,7 @@ def load_onnx(
         "output_name": output,
         "input_shape": None if input_shape is None else tuple(input_shape),
         "decision": decision,
+        "threshold": threshold,
     }
     network = import_file(Path(path), **options)
     if mean is not None or std is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,27 @@ LARGEST_VERSION = 2**31 - 1
 STANDARD = ("", "ai.onnx")
 
 
-def read_model(path: Path) -> tuple[onnx.ModelProto, str]:
-    """The model in a file, its external data loaded, and the SHA-256 of the file.
+@dataclass(frozen=True)
+class Origin:
+    """What a model was read from.
+
+    Attributes
+    ----------
+    data : the bytes of its file.
+    beside : the file's path where weights lie beside it, else None.
+    """
+
+    data: bytes
+    beside: Path | None = None
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the bytes."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+def read_model(path: Path) -> tuple[onnx.ModelProto, Origin]:
+    """The model in a file, its external data loaded, and what it was read from.
 
     Raises
     ------
@@ -42,16 +62,17 @@ def read_model(path: Path) -> tuple[onnx.ModelProto, str]:
     except OSError as error:
         raise RefusedInput(f"{path}: cannot be read: {error.strerror}") from error
     model = parse_model(data, str(path))
-    _load_external(model, path, LARGEST_FILE - size)
+    outside = _load_external(model, path, LARGEST_FILE - size)
     check_model(model, str(path))
-    return model, hashlib.sha256(data).hexdigest()
+    return model, Origin(data, path if outside else None)
 
 
-def _load_external(model: onnx.ModelProto, path: Path, room: int) -> None:
-    """Read weights that lie in other files, ``room`` bytes at most; without any, do nothing."""
+def _load_external(model: onnx.ModelProto, path: Path, room: int) -> bool:
+    """Read weights that lie in other files, ``room`` bytes at most; whether there are any."""
     from boundcert.network.passes.tensors import check_external
 
-    check_external(model, str(path), room)
+    if not check_external(model, str(path), room):
+        return False
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of unknown keys beside a location
@@ -61,6 +82,7 @@ def _load_external(model: onnx.ModelProto, path: Path, room: int) -> None:
             f"{path}: external weights cannot be loaded: {first_line(error)}; "
             "keep the data file beside the model, under the name it was exported with"
         ) from error
+    return True
 
 
 def parse_model(data: bytes, where: str) -> onnx.ModelProto:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,12 @@ from boundcert.errors import RefusedInput
 from boundcert.network.graph import Source
 from boundcert.network.read import first_line
 
+#: The optimisation levels of onnxruntime, from none to all.
+LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL")
 
-def session(model: bytes, where: str, threads: int = 0) -> Any:
-    """An onnxruntime session on the CPU.
+
+def session(model: bytes | Path, where: str, threads: int = 0, level: str = LEVELS[-1]) -> Any:
+    """An onnxruntime session on the CPU; of a path where weights lie beside the file.
 
     Raises
     ------
@@ -25,8 +29,10 @@ def session(model: bytes, where: str, threads: int = 0) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+    data = str(model) if isinstance(model, Path) else model
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise RefusedInput(
             f"{where}: onnxruntime refuses the model: {first_line(error)}"
@@ -34,17 +40,19 @@ def session(model: bytes, where: str, threads: int = 0) -> Any:
 
 
 class Runtime:
-    """onnxruntime on one network: logits and decisions for user data.
+    """onnxruntime on a network's own file, byte for byte: answers and decisions for user data.
 
     Calls go one batch at a time where the model's batch axis is free and behaves (checked on
-    first use), else in the size the model insists on.
+    first use), else in the size the model insists on; one sample at a time where samples may see
+    each other.
     """
 
-    def __init__(self, source: Source, input_shape: tuple[int, ...]) -> None:
+    def __init__(self, source: Source, input_shape: tuple[int, ...], **options: Any) -> None:
         self.source = source
         self.shape = input_shape
-        self.session = session(source.model, source.path)
-        self._size: int | None = source.batch
+        self.answer = source.answer if source.file else source.output
+        self.session = session(source.beside or source.file or source.model, source.path, **options)
+        self._size: int | None = source.batch or (1 if source.alone else None)
 
     def prepare(self, x: np.ndarray) -> np.ndarray:
         """Data (N, *input_shape) as the model's input type, normalised in float32."""
@@ -56,20 +64,28 @@ class Runtime:
             values = (values - mean) / std
         return values.astype(kind)
 
-    def logits(self, x: np.ndarray) -> np.ndarray:
-        """(N, *input_shape) → (N, C') float64 logits as the runtime computes them."""
+    def answers(self, x: np.ndarray) -> np.ndarray:
+        """(N, *input_shape) → (N, n) float64, the model's own output as the runtime computes it."""
         with np.errstate(over="ignore", invalid="ignore"):
             values = self.prepare(x)
-        return self.outputs(values, [self.source.output])[0]
+        return self.outputs(values, [self.answer])[0]
 
     def classify(self, x: np.ndarray) -> np.ndarray:
-        """(N, *input_shape) → (N,) int64 classes; −1 where a logit is not finite."""
-        z = self.logits(x)
-        if self.source.decision == "sign":
-            winner = (z[:, 0] > 0).astype(np.int64)
+        """(N, *input_shape) → (N,) int64 classes that the model's own output shows.
+
+        Its arg max, the first of equals (or arg min), whether a single output is above the
+        threshold, or the index that the output is; −1 where it is not finite.
+        """
+        y = self.answers(x)
+        if self.source.pick.startswith("Arg"):
+            winner = y[:, 0]
+        elif self.source.decision == "sign":
+            winner = y[:, 0] > self.source.threshold
         else:
-            winner = (-z if self.source.decision == "min" else z).argmax(axis=1)
-        return np.where(np.isfinite(z).all(axis=1), winner, -1)
+            least = self.source.decision == "min" and not self.source.pick
+            winner = (-y if least else y).argmax(axis=1)
+        finite = np.isfinite(y).all(axis=1)
+        return np.where(finite, np.where(finite, winner, -1), -1).astype(np.int64)
 
     def outputs(self, values: np.ndarray, names: list[str]) -> list[np.ndarray]:
         """Named tensors, flattened a sample: list of (N, n) float64."""
@@ -109,7 +125,7 @@ class Runtime:
         # two samples that surely differ, or a model that mixes them could go unnoticed
         other = (0.5 - 0.7 * values[:1, ..., ::-1]).astype(values.dtype)
         pair = np.concatenate([values[:1], other])
-        name = [self.source.output]
+        name = [self.answer]
         try:
             both = np.asarray(self._call(pair, name)[0], dtype=np.float64)
             single = [np.asarray(self._call(pair[k : k + 1], name)[0]).reshape(-1) for k in (0, 1)]

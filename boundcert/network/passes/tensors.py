@@ -73,19 +73,22 @@ def check_tensors(model: onnx.ModelProto, where: str) -> None:
             )
 
 
-def check_external(model: onnx.ModelProto, where: str, room: int) -> None:
+def check_external(model: onnx.ModelProto, where: str, room: int) -> bool:
     """Say of every external tensor how many bytes it has: those that its shape needs.
 
     One without a stated length would be read to the end of its file, however long that is.
+    Returns whether there are any.
 
     Raises
     ------
     RefusedInput
         A stated length differs, or all of them together need more than ``room`` bytes.
     """
+    found = False
     for tensor, label in _held(model, where):
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
+        found = True
         needed = _count(tensor, label) * _bits(tensor, label) // 8
         stated = [str(entry.value) for entry in tensor.external_data if entry.key == "length"]
         if not stated:
@@ -101,6 +104,7 @@ def check_external(model: onnx.ModelProto, where: str, room: int) -> None:
                 f"{where}: the model with its external weights exceeds the 2 GiB that protobuf "
                 "holds"
             )
+    return found
 
 
 def _held(model: onnx.ModelProto, where: str) -> Iterator[tuple[onnx.TensorProto, str]]:
