@@ -59,10 +59,22 @@ def print_brackets(console: Console, run: Run, samples: Sequence[Sample], summar
     used = "" if peak is None else f"; the process took up to {peak / 2**20:.0f} MiB of memory"
     only = f", of inputs{_clipped(run)} only" if run.clip else ""
     say(console, f"radii in the units of the data, {run.norm}{only}{used}")
+    say(console, class_line(run))
     if run.layers:
         for title, table in layer_tables(samples):
             say(console, f"\n{title}")
             console.print(table)
+
+
+def class_line(run: Run) -> str:
+    """Which class the radii are about."""
+    behind = f" behind {run.head}" if run.head else ""
+    size = "least" if run.decision == "min" else "greatest"
+    which = f"the class of the model's {size} output{behind}, the first of equal ones"
+    if run.decision == "sign":
+        which = f"class 1 where the model's output{behind} is above {run.threshold:g}"
+    alone = f"; ONE SAMPLE AT A TIME ONLY: {run.alone}" if run.alone else ""
+    return f"about {which}, as it is computed{alone}"
 
 
 def print_verdicts(console: Console, verdicts: Sequence[Verdict]) -> None:

@@ -173,6 +173,7 @@ def load_model(options: ModelOptions, check: bool = True) -> Network:
         output=options.output,
         input_shape=options.input_shape,
         decision=options.decision,
+        threshold=options.threshold,
         check=check,
     )
 
@@ -242,6 +243,9 @@ def _describe(request: Request, network: Network, data: DataSet, places: list[in
         output=options.output,
         input_shape=options.input_shape,
         decision=network.source.decision,
+        threshold=network.source.threshold if network.source.decision == "sign" else None,
+        head=network.source.head,
+        alone=network.source.alone,
         device=request.device,
         layers=request.layers and request.method is not None,
         correct_only=request.correct_only,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 #: Raised when a field changes its meaning, so that an old file is never read as a new one.
-SCHEMA = 4
+SCHEMA = 5
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,14 @@ class Run:
     semantics : ``deployed``: lower bounds are about the network as a runtime evaluates it in the
         model's own arithmetic; ``exact``: about the function of real numbers.
     input, output, input_shape : choices about the model as the user gave them.
-    decision : how the logits decide: ``max``, ``min`` or ``sign``.
+    decision : how the model's own output decides: ``max``, ``min``, or ``sign`` of a single one:
+        whether it is above ``threshold``. Radii are about the class that this output shows as it
+        is computed, the first of equal ones.
+    threshold : of a single output, else None.
+    head : what makes that output of the logits, which bounds are on: ``Softmax`` and the like, ""
+        for nothing. Radii leave room for its rounding.
+    alone : why radii are about samples that go through the model one at a time; "" where samples of
+        a batch do not see each other.
     device : where matrix products ran.
     layers : whether samples carry their layers.
     correct_only : whether the summary's means leave out misclassified samples.
@@ -63,6 +70,9 @@ class Run:
     output: str | None
     input_shape: tuple[int, ...] | None
     decision: str
+    threshold: float | None
+    head: str
+    alone: str
     device: str
     layers: bool
     correct_only: bool

@@ -17,6 +17,7 @@ class ModelOptions:
     ----------
     path : None for the demo.
     range : (lo, hi) of the inputs that the model expects for data in [0, 1], before mean and std.
+    threshold : a single output is of class 1 above it; None for the usual one.
     """
 
     path: Path | None = None
@@ -27,6 +28,7 @@ class ModelOptions:
     output: str | None = None
     input_shape: tuple[int, ...] | None = None
     decision: str | None = None
+    threshold: float | None = None
 
     @property
     def normalisation(self) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:

@@ -26,6 +26,7 @@ def attack(
     output: opt.Output = None,
     input_shape: opt.InputShape = None,
     decision: opt.Decision = None,
+    threshold: opt.Threshold = None,
     correct_only: opt.CorrectOnly = False,
     quiet: opt.Quiet = False,
     json: opt.Json = False,
@@ -35,7 +36,9 @@ def attack(
     from boundcert.cli.session import perform
 
     request = Request(
-        model=opt.model_options(model, mean, std, range_, input_, output, input_shape, decision),
+        model=opt.model_options(
+            model, mean, std, range_, input_, output, input_shape, decision, threshold
+        ),
         data=data,
         data_dir=data_dir,
         samples=opt.sample_count(samples),

@@ -32,6 +32,7 @@ def certify(
     output: opt.Output = None,
     input_shape: opt.InputShape = None,
     decision: opt.Decision = None,
+    threshold: opt.Threshold = None,
     correct_only: opt.CorrectOnly = False,
     quiet: opt.Quiet = False,
     json: opt.Json = False,
@@ -45,7 +46,9 @@ def certify(
     from boundcert.cli.session import perform
 
     request = Request(
-        model=opt.model_options(model, mean, std, range_, input_, output, input_shape, decision),
+        model=opt.model_options(
+            model, mean, std, range_, input_, output, input_shape, decision, threshold
+        ),
         data=data,
         data_dir=data_dir,
         samples=opt.sample_count(samples),

@@ -25,6 +25,7 @@ def check(
     output: opt.Output = None,
     input_shape: opt.InputShape = None,
     decision: opt.Decision = None,
+    threshold: opt.Threshold = None,
     quiet: opt.Quiet = False,
     json: opt.Json = False,
 ) -> None:
@@ -42,7 +43,9 @@ def check(
     if (model is None) != (data is None):
         missing = "a model" if model is None else "--data"
         raise UsageError(f"{missing} is missing; give a model and --data, or neither for the demo")
-    options = opt.model_options(model, mean, std, range_, input_, output, input_shape, decision)
+    options = opt.model_options(
+        model, mean, std, range_, input_, output, input_shape, decision, threshold
+    )
     files, verdicts = certificate_files(folder), []
     with ProgressBar(wanted=not quiet and not (json and sys.stdout.isatty())) as bar:
         bar.begin(len(files))

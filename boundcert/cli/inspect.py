@@ -17,6 +17,7 @@ def inspect(
     output: opt.Output = None,
     input_shape: opt.InputShape = None,
     decision: opt.Decision = None,
+    threshold: opt.Threshold = None,
     json: opt.Json = False,
 ) -> None:
     """Show a model's nodes, their operator norms, and whether onnxruntime agrees with us."""
@@ -25,7 +26,9 @@ def inspect(
     from boundcert.cli.console import table_console
     from boundcert.errors import RefusedInput
 
-    options = opt.model_options(model, mean, std, range_, input_, output, input_shape, decision)
+    options = opt.model_options(
+        model, mean, std, range_, input_, output, input_shape, decision, threshold
+    )
     from boundcert.cli.nodes import facts_json, model_facts, print_facts
 
     facts = model_facts(options, norm)

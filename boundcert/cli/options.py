@@ -150,6 +150,15 @@ Decision = Annotated[
     str | None,
     typer.Option("--decision", metavar="max|min", help="Whether the greatest or least logit wins."),
 ]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold",
+        metavar="T",
+        help="A model's single output is of class 1 above T.  [default: 0.5 behind a sigmoid, "
+        "else 0]",
+    ),
+]
 CorrectOnly = Annotated[
     bool, typer.Option("--correct-only", help="Take means over correctly classified samples.")
 ]
@@ -166,6 +175,7 @@ def model_options(
     output: str | None,
     input_shape: str | None,
     decision: str | None,
+    threshold: float | None,
 ) -> ModelOptions:
     """The options about a model, read."""
     return ModelOptions(
@@ -177,6 +187,7 @@ def model_options(
         output,
         integers("--input-shape", input_shape),
         decision,
+        threshold,
     )
 
 

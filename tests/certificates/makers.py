@@ -10,7 +10,7 @@ from boundcert.certificates import Run, Sample
 def run_record(**changes: Any) -> Run:
     """A run of ten samples."""
     values: dict[str, Any] = {
-        "schema": 4,
+        "schema": 5,
         "version": "0.1.0",
         "command": "certify",
         "model": "m.onnx",
@@ -34,6 +34,9 @@ def run_record(**changes: Any) -> Run:
         "output": None,
         "input_shape": None,
         "decision": "max",
+        "threshold": None,
+        "head": "",
+        "alone": "",
         "device": "cpu",
         "layers": False,
         "correct_only": False,
