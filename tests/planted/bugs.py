@@ -6,6 +6,7 @@ from typing import Any
 
 from planted.checker_bugs import CHECKER_BUGS
 from planted.plant import Bug
+from planted.trust_bugs import TRUST_BUGS
 
 
 def _part(k: int, change: Any) -> Any:
@@ -244,4 +245,5 @@ BUGS = (
         "if False:",
     ),
     *CHECKER_BUGS,
+    *TRUST_BUGS,
 )

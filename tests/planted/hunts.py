@@ -15,6 +15,7 @@ from bounds.frame_checks import (
 )
 from network_factory import Builder, linear_network, random_network, relu_mlp, smooth_mlp
 from planted.checker_hunts import CHECKER_HUNTS
+from planted.trust_hunts import TRUST_HUNTS
 from runtime_model import erring_values
 
 from boundcert.attacks import gradient_guided_points
@@ -203,4 +204,5 @@ HUNTS: Mapping[str, Hunt] = {
     "erring": erring,
     "sums": sums,
     **CHECKER_HUNTS,
+    **TRUST_HUNTS,
 }
