@@ -38,7 +38,7 @@ def heads(seed: int) -> None:
 
 def saturation(seed: int) -> None:
     """Two sigmoids that rise together stay apart up to the radius, and then are both 1."""
-    data = two_logits((1.0, 1.0), 1.0 + seed % 4, node("Sigmoid", "z"))
+    data = two_logits((1.0, 0.99), 1.0 + seed % 4, node("Sigmoid", "z"))
     runtime, radius, label = certified(data, np.zeros((1, 1)))
     assert radius > 1
     x = min(radius, 60.0) * np.linspace(-1, 1, 2001)[:, None, None]
