@@ -18,7 +18,8 @@ these assumptions, not about one runtime:
 5. Library functions are as accurate as the layer kinds say (:mod:`activation_table`).
 6. What is done to the data in front of the model (rounding to its type, flushing, normalisation)
    is done in the same arithmetic.
-7. The class is that of the logits. A softmax behind them may round two of them to one number.
+7. A softmax subtracts the largest logit first. The class is that of the model's own output, whose
+   rounding :mod:`boundcert.network.heads` bounds.
 
 What the runtimes at hand do with each kind of layer is compared with its bound by
 ``tests/layers/test_runtime_error.py``.
