@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from boundcert.bounds.backward import Linear
 from boundcert.bounds.sought import MARGINS, Sought, Start, bounds_on
@@ -49,6 +51,12 @@ class Margins:
         mine = label[owner]
         point = down(logits[owner, mine], -logits[owner, rival])
         return cls(owner, mine, rival, point, len(label))
+
+    @cached_property
+    def least(self) -> NDArray[np.float64]:
+        """(B,) the smallest margin at each sample; where it is not positive nothing can be kept."""
+        least = torch.full((self.samples,), torch.inf, dtype=torch.float64)
+        return least.scatter_reduce(0, self.owner, self.point.cpu(), "amin").numpy()
 
     def take(self, samples: torch.Tensor) -> Margins:
         """Those of some samples, in order."""

@@ -65,6 +65,9 @@ TUNED_FRAMES, STEP_COST, LEAST_STEPS = 1.5, 1.6, 2
 #: How log R/ε falls with log ε from one frame of an ascent to the next: where nothing is known, and
 #: at most.
 STEEP_TUNED, STEEPEST_TUNED = 6.0, 50.0
+#: Where nothing is known, neither of slopes nor of radii, the first frame is at this share of the
+#: sample's norm; four steps of a frame are more than that.
+FAINT_START = 2e-4
 #: Plain frames whose time an ascent leaves, to finish what it has begun.
 RESERVE = 1.5
 
@@ -113,8 +116,9 @@ def largest_radius(
     first = guessed(distance, best, problem.norm)
     if rung.ball:
         first = np.where(best > 0, best * (HIGHER_LINF if linf else HIGHER), first)
-    first = search.above(first)
-    (rows,) = np.nonzero(np.isfinite(distance) & (first > best) & np.isfinite(first))
+    first = search.above(np.where(np.isfinite(first), first, _anywhere(problem, best)))
+    (rows,) = np.nonzero(search.margins.least > 0)
+    rows = rows[first[rows] > best[rows]]
     if not rung.steps:
         scouting = clock.share(SCOUTING)
         if not rung.ball and len(rows):
@@ -126,6 +130,15 @@ def largest_radius(
         rows = rows[~(search.seen & (first <= best * SURELY))[rows]]
     search.run(rows, first, torch.float64, clock)
     return torch.from_numpy(best)
+
+
+def _anywhere(problem: Problem, known: Numbers) -> Numbers:
+    """Radii (B,) to begin with where linearisations say nothing, as on plateaus.
+
+    Any would do: frames step by factors from there.
+    """
+    size = problem.norm.of_rows(problem.values[0]).numpy()
+    return np.where(known > 0, known * STRIDE, np.where(size > 0, size, 1.0) * FAINT_START)
 
 
 class _Search:
@@ -177,7 +190,7 @@ class _Search:
         self.seen = np.zeros_like(self.seen)
         self.guess = guess.copy()
         proves, tuned = precision is torch.float64, self.rung.steps > 0
-        enclosure = Enclosure(guess, BEYOND)
+        enclosure = Enclosure(guess, BEYOND, self.best)
         share = PROVED if proves and not tuned else 1.0
         gap = GAP_DUAL if self.rung.ball and not tuned else GAP
         few = 0 if proves else int(len(rows) * FEW)
@@ -194,7 +207,7 @@ class _Search:
             if proves:
                 self.best[rows] = np.fmax(known, proved)
             self.seen[rows] |= np.isfinite(root) & (root > 0)
-            root = np.nan_to_num(root)
+            told, root = root, np.nan_to_num(root)
             if tuned:
                 # bounds for a smaller radius may do better there than these say
                 met = self.best[rows] >= np.maximum(root, eps * NEARER) * (1 - GAP)
@@ -214,6 +227,8 @@ class _Search:
                 # where bounds jump looks say either end of the enclosure, again and again
                 further, apart = enclosure.halved(rows, eps, root)
                 met |= apart <= APART
+                further, beyond = enclosure.closed(rows, eps, told, further)
+                met &= ~beyond
             further = np.maximum(further, self.best[rows] * ABOVE)
             further = self.within(further * share, rows)
             self.guess[rows] = np.where(met, root, further)
